@@ -1,0 +1,40 @@
+//! The one shape of every aggregate: a command is decided on against a state, and events evolve that state.
+
+use crate::event::EventSet;
+use crate::timestamp::Timestamp;
+
+/// A consistency boundary whose state is folded from its own stream.
+///
+/// `decide` and `evolve` are total, deterministic and free of IO: no clock, no randomness, no look-ups.
+pub trait Aggregate: Default + Send + Sync + 'static {
+    /// What somebody wants to happen.
+    type Command: Send;
+    /// What did happen.
+    type Event: EventSet;
+    /// Why it may not happen: a fact of the domain with a stable code, never an error.
+    type Rejection: RejectionCode;
+
+    /// Decides on a command at the time `at`; no events means that it already holds.
+    ///
+    /// # Errors
+    /// The rule that forbids the command.
+    fn decide(&self, command: Self::Command, at: Timestamp) -> Result<Vec<Self::Event>, Self::Rejection>;
+
+    /// Folds one event into the state. Cannot fail: what was recorded, happened.
+    fn evolve(&mut self, event: Self::Event);
+
+    /// The state after a whole history.
+    fn fold(history: impl IntoIterator<Item = Self::Event>) -> Self {
+        let mut state = Self::default();
+        for event in history {
+            state.evolve(event);
+        }
+        state
+    }
+}
+
+/// A rejection's stable, machine-readable code, such as `already_archived`.
+pub trait RejectionCode: std::error::Error + Send + Sync + 'static {
+    /// The code, in `snake_case`; clients may match on it.
+    fn code(&self) -> &'static str;
+}

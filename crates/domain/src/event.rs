@@ -1,0 +1,194 @@
+//! Events and their wire names: explicit constants beside each variant, never a type path.
+
+use schemars::Schema;
+
+use crate::execution::ExecutionEvent;
+use crate::prompt_card::PromptCardEvent;
+use crate::test_run::TestRunEvent;
+
+/// An event's released name and version, such as `prompt_card.revised` version 1.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EventType {
+    /// `<category>.<past tense>`.
+    pub name: &'static str,
+    /// The payload's version; a released version never changes.
+    pub version: i16,
+}
+
+impl std::fmt::Display for EventType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.v{}", self.name, self.version)
+    }
+}
+
+/// Why a stored event can't be read; it stops its reader and is never skipped.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// No such type and version is known to this build.
+    #[error("unknown event type {name} version {version}: run a newer build, or repair the row")]
+    UnknownType {
+        /// The stored name.
+        name: String,
+        /// The stored version.
+        version: i16,
+    },
+    /// The payload is not what its schema says.
+    #[error("the payload of {name} version {version} can't be read: {source}")]
+    Payload {
+        /// The stored name.
+        name: String,
+        /// The stored version.
+        version: i16,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+}
+
+/// The closed set of events of one aggregate.
+pub trait EventSet: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+    /// The category of the streams that hold these events.
+    const CATEGORY: Category;
+    /// All types and versions that this build writes.
+    const TYPES: &'static [EventType];
+
+    /// The type and version of this event.
+    fn event_type(&self) -> EventType;
+
+    /// The payload as JSON text.
+    ///
+    /// # Errors
+    /// None for payloads without non-string map keys, and there are none.
+    fn encode(&self) -> Result<String, serde_json::Error>;
+
+    /// Reads a stored payload.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for an unknown type or a payload that is not of its schema.
+    fn decode(name: &str, version: i16, payload: &str) -> Result<Self, DecodeError>;
+
+    /// The JSON Schema of each type's payload.
+    fn schemas() -> Vec<(EventType, Schema)>;
+}
+
+/// The kind of a stream; the number is what the database keeps.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(i16)]
+pub enum Category {
+    /// Streams of [`crate::prompt_card::PromptCard`].
+    PromptCard = 1,
+    /// Streams of [`crate::test_run::TestRun`].
+    TestRun = 2,
+    /// Streams of [`crate::execution::Execution`].
+    Execution = 3,
+}
+
+impl Category {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::PromptCard, Self::TestRun, Self::Execution];
+
+    /// The name in front of a stream's dash and of its events' dot.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PromptCard => "prompt_card",
+            Self::TestRun => "test_run",
+            Self::Execution => "execution",
+        }
+    }
+
+    /// The number that the database keeps.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The category with this number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.number() == number)
+    }
+}
+
+/// Any event of the system, for readers of the whole log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DomainEvent {
+    /// Of a card.
+    PromptCard(PromptCardEvent),
+    /// Of a run.
+    TestRun(TestRunEvent),
+    /// Of an execution.
+    Execution(ExecutionEvent),
+}
+
+impl DomainEvent {
+    /// Reads a stored payload of a category.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for an unknown type or a payload that is not of its schema.
+    pub fn decode(category: Category, name: &str, version: i16, payload: &str) -> Result<Self, DecodeError> {
+        Ok(match category {
+            Category::PromptCard => Self::PromptCard(PromptCardEvent::decode(name, version, payload)?),
+            Category::TestRun => Self::TestRun(TestRunEvent::decode(name, version, payload)?),
+            Category::Execution => Self::Execution(ExecutionEvent::decode(name, version, payload)?),
+        })
+    }
+
+    /// The JSON Schema of every type that this build writes.
+    #[must_use]
+    pub fn schemas() -> Vec<(EventType, Schema)> {
+        let mut all = PromptCardEvent::schemas();
+        all.extend(TestRunEvent::schemas());
+        all.extend(ExecutionEvent::schemas());
+        all
+    }
+}
+
+/// Declares an aggregate's events: one line per variant with its payload, wire name and version.
+macro_rules! events {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident in $category:ident {
+            $( $(#[$variant_meta:meta])* $variant:ident($payload:ty) = $wire:literal version $version:literal, )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name {
+            $( $(#[$variant_meta])* $variant($payload), )*
+        }
+
+        impl $crate::event::EventSet for $name {
+            const CATEGORY: $crate::event::Category = $crate::event::Category::$category;
+            const TYPES: &'static [$crate::event::EventType] =
+                &[$( $crate::event::EventType { name: $wire, version: $version }, )*];
+
+            fn event_type(&self) -> $crate::event::EventType {
+                match self {
+                    $( Self::$variant(_) => $crate::event::EventType { name: $wire, version: $version }, )*
+                }
+            }
+
+            fn encode(&self) -> Result<String, serde_json::Error> {
+                match self {
+                    $( Self::$variant(payload) => serde_json::to_string(payload), )*
+                }
+            }
+
+            fn decode(name: &str, version: i16, payload: &str) -> Result<Self, $crate::event::DecodeError> {
+                match (name, version) {
+                    $( ($wire, $version) => serde_json::from_str(payload).map(Self::$variant), )*
+                    _ => return Err($crate::event::DecodeError::UnknownType { name: name.to_owned(), version }),
+                }
+                .map_err(|source| $crate::event::DecodeError::Payload { name: name.to_owned(), version, source })
+            }
+
+            fn schemas() -> Vec<($crate::event::EventType, schemars::Schema)> {
+                vec![$( (
+                    $crate::event::EventType { name: $wire, version: $version },
+                    schemars::schema_for!($payload),
+                ), )*]
+            }
+        }
+    };
+}
+pub(crate) use events;

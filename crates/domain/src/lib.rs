@@ -1,0 +1,25 @@
+//! The rules of prompt cards, test runs and executions: what may happen, what happened, and nothing else.
+//!
+//! Read in this order: [`aggregate`] says how a command becomes events, [`prompt_card`], [`test_run`] and
+//! [`execution`] hold the rules, [`jobs`] says what work follows from an event. There is no IO here and no clock:
+//! time and ids come in as parameters, so that the same history always folds to the same state.
+
+pub mod aggregate;
+pub mod prompt_card;
+pub mod test_run;
+pub mod execution;
+pub mod jobs;
+pub mod assertion;
+pub mod canonical;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod model;
+pub mod ports;
+pub mod timestamp;
+#[cfg(test)]
+mod given;
+
+pub use aggregate::{Aggregate, RejectionCode};
+pub use event::{Category, DecodeError, DomainEvent, EventSet, EventType};
+pub use timestamp::Timestamp;

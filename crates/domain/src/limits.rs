@@ -1,0 +1,40 @@
+//! Every limit of the domain, with its unit in its name and its reason beside it.
+
+/// Longest title of a card, in characters (the brief's column width).
+pub const TITLE_CHARS_MAX: usize = 255;
+/// Longest category of a card, in characters (the brief's column width).
+pub const CATEGORY_CHARS_MAX: usize = 100;
+/// Longest description of a card, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
+/// Longest prompt template, in bytes; the context windows of today's models end well below.
+pub const PROMPT_BYTES_MAX: usize = 1024 * 1024;
+/// Most tags of a card.
+pub const TAGS_MAX: usize = 50;
+/// Longest tag, label or name of a case, in characters.
+pub const NAME_CHARS_MAX: usize = 255;
+/// Largest metadata object of a card, in bytes of its JSON.
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Largest case: variables, expected output and assertions together, in bytes of their JSON.
+pub const CASE_BYTES_MAX: usize = 256 * 1024;
+/// Most assertions of one case.
+pub const ASSERTIONS_MAX: usize = 100;
+/// Most cases of one card: all of them are folded at each command on the card.
+pub const CASES_MAX: usize = 50_000;
+/// Largest event that `cases_added` may become, in bytes; a larger import is split over several events.
+pub const CASES_EVENT_BYTES_MAX: usize = 512 * 1024;
+/// Longest message of a revision, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Most versions of a card in one run.
+pub const RUN_VERSIONS_MAX: usize = 50;
+/// Most models in one run.
+pub const RUN_MODELS_MAX: usize = 50;
+/// Most repeats of each cell of a run.
+pub const RUN_REPEATS_MAX: u16 = 1_000;
+/// Most executions of one run.
+pub const RUN_EXECUTIONS_MAX: u64 = 1_000_000;
+/// Largest output of a model that is recorded, in bytes; a larger one fails its execution with its size.
+pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Longest error message that is recorded, in bytes; the rest is cut.
+pub const ERROR_BYTES_MAX: usize = 2 * 1024;
+/// Attempts of an execution before it is a dead letter.
+pub const ATTEMPTS_MAX: u16 = 5;

@@ -1,0 +1,449 @@
+//! What may happen to a card: commands, and the rules that refuse them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::details;
+use super::test_case::{CaseDraft, TestCase};
+use super::{
+    Archived, Card, CaseChanged, CasesAdded, CasesRemoved, Created, Described, Labelled, PromptCard,
+    PromptCardEvent as Event, Published, Restored, Revised, Tagged, Unlabelled, Unpublished,
+};
+use crate::aggregate::RejectionCode;
+use crate::assertion::Assertion;
+use crate::ids::{ActorId, PromptCardId, TestCaseId};
+use crate::limits;
+
+/// What somebody wants to happen to a card.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptCardCommand {
+    /// Make the card, with version 1 of its prompt.
+    Create(Create),
+    /// Change the prompt (a new version), the description, the tags, or all of them as one.
+    Revise(Revise),
+    /// Replace the tags.
+    Tag {
+        /// All tags the card shall have.
+        tags: Vec<String>,
+    },
+    /// Point a label to a version.
+    Label {
+        /// The label.
+        label: String,
+        /// The version.
+        version: u32,
+    },
+    /// Take a label away.
+    Unlabel {
+        /// The label.
+        label: String,
+    },
+    /// Show the card to everybody.
+    Publish,
+    /// Show the card to the team only.
+    Unpublish,
+    /// Put the card out of use.
+    Archive {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Put the card to use again.
+    Restore,
+    /// Add cases; those that the card already has, unchanged, are left alone.
+    AddCases {
+        /// The card that derives the cases' identities.
+        card: PromptCardId,
+        /// The cases.
+        cases: Vec<CaseDraft>,
+        /// What to do with a case that is there with other assertions.
+        on_duplicate: OnDuplicate,
+    },
+    /// Give a case a new name, new assertions or a new threshold.
+    ChangeCase {
+        /// The case.
+        case_id: TestCaseId,
+        /// Its new name, or none to keep it.
+        name: Option<String>,
+        /// Its new assertions, or none to keep them.
+        assertions: Option<Vec<Assertion>>,
+        /// Its new threshold, or none to keep it; an inner none takes it away.
+        threshold: Option<Option<f64>>,
+    },
+    /// Take cases away.
+    RemoveCases {
+        /// The cases.
+        case_ids: Vec<TestCaseId>,
+    },
+}
+
+/// What to do with an added case whose input and expected output the card has, with other demands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnDuplicate {
+    /// Refuse the command: nobody should lose assertions by accident.
+    #[default]
+    Refuse,
+    /// Give the case that is there the new name, assertions and threshold.
+    Change,
+}
+
+/// The content of a new card.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Create {
+    /// 1 to 255 characters.
+    pub title: String,
+    /// Free text.
+    pub description: String,
+    /// The template.
+    pub prompt: String,
+    /// At most 100 characters; empty for none.
+    pub category: String,
+    /// In any order, duplicates allowed.
+    pub tags: Vec<String>,
+    /// The team's own fields.
+    pub metadata: Map<String, Value>,
+    /// Whether everybody may see it.
+    pub is_public: bool,
+    /// Who makes it.
+    pub created_by: ActorId,
+}
+
+/// What a revision changes; an absent field stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revise {
+    /// A new template.
+    pub prompt: Option<String>,
+    /// A new title.
+    pub title: Option<String>,
+    /// A new description.
+    pub description: Option<String>,
+    /// A new category.
+    pub category: Option<String>,
+    /// New metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// New tags, all of them, in any order.
+    pub tags: Option<Vec<String>>,
+    /// Why the prompt changed.
+    pub message: String,
+    /// Who changes it.
+    pub author: ActorId,
+}
+
+/// Why a command on a card is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PromptCardRejection {
+    /// The card does not exist.
+    #[error("there is no such card")]
+    NotFound,
+    /// The card exists.
+    #[error("the card already exists")]
+    AlreadyExists,
+    /// The card is archived.
+    #[error("the card is archived; restore it first")]
+    IsArchived,
+    /// A required text is empty.
+    #[error("{field} must not be empty")]
+    Empty {
+        /// Which text.
+        field: &'static str,
+    },
+    /// A text is too long.
+    #[error("{field} has {len} {unit}, and at most {max} are allowed")]
+    TooLong {
+        /// Which text.
+        field: &'static str,
+        /// How long it is.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+        /// What is counted.
+        unit: &'static str,
+    },
+    /// There are too many of something.
+    #[error("there are {count} {field}, and at most {max} are allowed")]
+    TooMany {
+        /// Of what.
+        field: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A number is out of its range.
+    #[error("{field} must be {rule}")]
+    OutOfRange {
+        /// Which number.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// A text holds a NUL character, which no text column can keep.
+    #[error("{field} holds a NUL character (\\u0000); take it out")]
+    NulCharacter {
+        /// Which text.
+        field: &'static str,
+    },
+    /// A label is not of the alphabet, or is reserved.
+    #[error(
+        "{label:?} can't be a label: it starts with a lower-case letter and has lower-case letters, digits, '-', '_' \
+         and '.' only; 'latest' is reserved"
+    )]
+    InvalidLabel {
+        /// The label.
+        label: String,
+    },
+    /// The card has no such version.
+    #[error("the card has no version {version}; its newest is {latest}")]
+    NoSuchVersion {
+        /// The version asked for.
+        version: u32,
+        /// The newest version.
+        latest: u32,
+    },
+    /// The card has no such label.
+    #[error("the card has no label {label:?}")]
+    NoSuchLabel {
+        /// The label asked for.
+        label: String,
+    },
+    /// The card has no such case.
+    #[error("the card has no case {case_id}")]
+    NoSuchCase {
+        /// The case asked for.
+        case_id: TestCaseId,
+    },
+    /// A case with the same input and expected output is there, with other assertions.
+    #[error(
+        "case {name:?} has the same input and expected output as case {existing:?} but differs in name, assertions or \
+         threshold; change that case, or put all assertions into one"
+    )]
+    DuplicateCase {
+        /// The new case's name.
+        name: String,
+        /// The name of the case that is there.
+        existing: String,
+    },
+}
+
+impl RejectionCode for PromptCardRejection {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "card_not_found",
+            Self::AlreadyExists => "card_already_exists",
+            Self::IsArchived => "card_archived",
+            Self::Empty { .. } => "field_empty",
+            Self::TooLong { .. } => "field_too_long",
+            Self::TooMany { .. } => "too_many_items",
+            Self::OutOfRange { .. } => "out_of_range",
+            Self::NulCharacter { .. } => "nul_character",
+            Self::InvalidLabel { .. } => "invalid_label",
+            Self::NoSuchVersion { .. } => "version_not_found",
+            Self::NoSuchLabel { .. } => "label_not_found",
+            Self::NoSuchCase { .. } => "case_not_found",
+            Self::DuplicateCase { .. } => "duplicate_case",
+        }
+    }
+}
+
+type Decision = Result<Vec<Event>, PromptCardRejection>;
+
+pub(super) fn decide(state: &PromptCard, command: PromptCardCommand) -> Decision {
+    match (state, command) {
+        (PromptCard::Absent, PromptCardCommand::Create(create)) => created(create),
+        (PromptCard::Absent, _) => Err(PromptCardRejection::NotFound),
+        (_, PromptCardCommand::Create(_)) => Err(PromptCardRejection::AlreadyExists),
+        (PromptCard::Archived(_), PromptCardCommand::Restore) => Ok(vec![Event::Restored(Restored {})]),
+        (PromptCard::Archived(_), PromptCardCommand::Archive { .. }) => Ok(Vec::new()),
+        (PromptCard::Archived(_), _) => Err(PromptCardRejection::IsArchived),
+        (PromptCard::Active(card), command) => decide_active(card, command),
+    }
+}
+
+fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
+    match command {
+        PromptCardCommand::Create(_) => Err(PromptCardRejection::AlreadyExists),
+        PromptCardCommand::Revise(revise) => revised(card, revise),
+        PromptCardCommand::Tag { tags } => {
+            let tags = details::tags(tags)?;
+            Ok(changed(tags != card.tags, Event::Tagged(Tagged { tags })))
+        }
+        PromptCardCommand::Label { label, version } => labelled(card, label, version),
+        PromptCardCommand::Unlabel { label } if card.labels.contains_key(&label) => {
+            Ok(vec![Event::Unlabelled(Unlabelled { label })])
+        }
+        PromptCardCommand::Unlabel { label } => Err(PromptCardRejection::NoSuchLabel { label }),
+        PromptCardCommand::Publish => Ok(changed(!card.is_public, Event::Published(Published {}))),
+        PromptCardCommand::Unpublish => Ok(changed(card.is_public, Event::Unpublished(Unpublished {}))),
+        PromptCardCommand::Archive { reason } => {
+            details::long_text("reason", &reason, limits::MESSAGE_BYTES_MAX)?;
+            Ok(vec![Event::Archived(Archived { reason })])
+        }
+        PromptCardCommand::Restore => Ok(Vec::new()),
+        PromptCardCommand::AddCases { card: id, cases, on_duplicate } => cases_added(card, id, cases, on_duplicate),
+        PromptCardCommand::ChangeCase { case_id, name, assertions, threshold } => {
+            case_changed(card, case_id, name, assertions, threshold)
+        }
+        PromptCardCommand::RemoveCases { case_ids } => cases_removed(card, case_ids),
+    }
+}
+
+/// An event only where something changes: saying the same thing twice records nothing.
+fn changed(differs: bool, event: Event) -> Vec<Event> {
+    if differs { vec![event] } else { Vec::new() }
+}
+
+fn created(create: Create) -> Decision {
+    details::title(&create.title)?;
+    details::prompt(&create.prompt)?;
+    details::long_text("description", &create.description, limits::DESCRIPTION_BYTES_MAX)?;
+    details::text("category", &create.category, limits::CATEGORY_CHARS_MAX)?;
+    details::metadata(&create.metadata)?;
+    Ok(vec![Event::Created(Created {
+        title: create.title,
+        description: create.description,
+        prompt: create.prompt,
+        category: create.category,
+        tags: details::tags(create.tags)?,
+        metadata: create.metadata,
+        is_public: create.is_public,
+        created_by: create.created_by,
+    })])
+}
+
+fn revised(card: &Card, revise: Revise) -> Decision {
+    let described = Described {
+        title: revise.title.unwrap_or_else(|| card.title.clone()),
+        description: revise.description.unwrap_or_else(|| card.description.clone()),
+        category: revise.category.unwrap_or_else(|| card.category.clone()),
+        metadata: revise.metadata.unwrap_or_else(|| card.metadata.clone()),
+    };
+    details::title(&described.title)?;
+    details::long_text("description", &described.description, limits::DESCRIPTION_BYTES_MAX)?;
+    details::text("category", &described.category, limits::CATEGORY_CHARS_MAX)?;
+    details::metadata(&described.metadata)?;
+    details::long_text("message", &revise.message, limits::MESSAGE_BYTES_MAX)?;
+    let differs = described.title != card.title
+        || described.description != card.description
+        || described.category != card.category
+        || described.metadata != card.metadata;
+    let mut events = changed(differs, Event::Described(described));
+    if let Some(tags) = revise.tags {
+        let tags = details::tags(tags)?;
+        events.extend(changed(tags != card.tags, Event::Tagged(Tagged { tags })));
+    }
+    if let Some(prompt) = revise.prompt.filter(|prompt| card.prompts.get(&card.latest_version()) != Some(prompt)) {
+        details::prompt(&prompt)?;
+        let version = card.latest_version().saturating_add(1);
+        events.push(Event::Revised(Revised { version, prompt, message: revise.message, author: revise.author }));
+    }
+    Ok(events)
+}
+
+fn labelled(card: &Card, label: String, version: u32) -> Decision {
+    details::label(&label)?;
+    if !card.prompts.contains_key(&version) {
+        return Err(PromptCardRejection::NoSuchVersion { version, latest: card.latest_version() });
+    }
+    let differs = card.labels.get(&label) != Some(&version);
+    Ok(changed(differs, Event::Labelled(Labelled { label, version })))
+}
+
+fn cases_added(card: &Card, id: PromptCardId, drafts: Vec<CaseDraft>, on_duplicate: OnDuplicate) -> Decision {
+    let mut added: Vec<TestCase> = Vec::with_capacity(drafts.len());
+    let mut changes: Vec<TestCase> = Vec::new();
+    let mut places = BTreeMap::<TestCaseId, usize>::new();
+    let mut changed = BTreeMap::<TestCaseId, usize>::new();
+    for draft in drafts {
+        details::case(&draft)?;
+        let numbered = draft.name.is_empty();
+        let mut case = draft.identified(id, card.cases.len() + added.len() + 1);
+        let own_change = changed.get(&case.id).and_then(|place| changes.get(*place));
+        let own = own_change.or_else(|| places.get(&case.id).and_then(|place| added.get(*place)));
+        match own.or_else(|| card.cases.get(&case.id)) {
+            None => {
+                places.insert(case.id, added.len());
+                added.push(case);
+            }
+            Some(there) if same_demands(there, &case, numbered) => (),
+            // Twice in one command is always refused: which of the two should win?
+            Some(there) if own.is_none() && on_duplicate == OnDuplicate::Change => {
+                if numbered {
+                    case.name.clone_from(&there.name);
+                }
+                changed.insert(case.id, changes.len());
+                changes.push(case);
+            }
+            Some(there) => {
+                return Err(PromptCardRejection::DuplicateCase { name: case.name, existing: there.name.clone() });
+            }
+        }
+    }
+    let count = card.cases.len() + added.len();
+    if count > limits::CASES_MAX {
+        return Err(PromptCardRejection::TooMany { field: "cases", count, max: limits::CASES_MAX });
+    }
+    let mut events: Vec<Event> = changes.into_iter().map(|case| Event::CaseChanged(CaseChanged { case })).collect();
+    events.extend(split_by_size(added));
+    Ok(events)
+}
+
+fn same_demands(there: &TestCase, new: &TestCase, numbered: bool) -> bool {
+    there.assertions == new.assertions && there.threshold == new.threshold && (numbered || there.name == new.name)
+}
+
+/// Splits an import over events of bounded size; the command's events are still appended as one.
+fn split_by_size(cases: Vec<TestCase>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut page: Vec<TestCase> = Vec::new();
+    let mut bytes = 0;
+    for case in cases {
+        let size = serde_json::to_string(&case).map_or(0, |json| json.len());
+        if bytes + size > limits::CASES_EVENT_BYTES_MAX && !page.is_empty() {
+            events.push(Event::CasesAdded(CasesAdded { cases: std::mem::take(&mut page) }));
+            bytes = 0;
+        }
+        bytes += size;
+        page.push(case);
+    }
+    if !page.is_empty() {
+        events.push(Event::CasesAdded(CasesAdded { cases: page }));
+    }
+    events
+}
+
+fn case_changed(
+    card: &Card,
+    case_id: TestCaseId,
+    name: Option<String>,
+    assertions: Option<Vec<Assertion>>,
+    threshold: Option<Option<f64>>,
+) -> Decision {
+    let there = card.cases.get(&case_id).ok_or(PromptCardRejection::NoSuchCase { case_id })?;
+    let mut case = there.clone();
+    if let Some(name) = name {
+        if name.trim().is_empty() {
+            return Err(PromptCardRejection::Empty { field: "name" });
+        }
+        details::text("name", &name, limits::NAME_CHARS_MAX)?;
+        case.name = name;
+    }
+    if let Some(assertions) = assertions {
+        details::assertions(&assertions)?;
+        case.assertions = assertions;
+    }
+    if let Some(threshold) = threshold {
+        details::threshold(threshold)?;
+        case.threshold = threshold;
+    }
+    details::case_size(&case)?;
+    Ok(changed(case != *there, Event::CaseChanged(CaseChanged { case })))
+}
+
+fn cases_removed(card: &Card, case_ids: Vec<TestCaseId>) -> Decision {
+    let unique: BTreeSet<TestCaseId> = case_ids.into_iter().collect();
+    if let Some(case_id) = unique.iter().find(|id| !card.cases.contains_key(id)) {
+        return Err(PromptCardRejection::NoSuchCase { case_id: *case_id });
+    }
+    let case_ids: Vec<TestCaseId> = unique.into_iter().collect();
+    Ok(changed(!case_ids.is_empty(), Event::CasesRemoved(CasesRemoved { case_ids })))
+}

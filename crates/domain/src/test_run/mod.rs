@@ -1,0 +1,169 @@
+//! Test runs: versions x models x cases x repeats of one card, from the request to the last result.
+
+mod decide;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::decide::{TestRunCommand, TestRunRejection};
+use crate::aggregate::Aggregate;
+use crate::assertion::Assertion;
+use crate::event::events;
+use crate::ids::{ActorId, PromptCardId, TestCaseId};
+use crate::model::ModelSpec;
+use crate::timestamp::Timestamp;
+
+events! {
+    /// What happened to a run.
+    pub enum TestRunEvent in TestRun {
+        /// Somebody asked for the run; its executions follow from this event and the card's history.
+        Requested(Requested) = "test_run.requested" version 1,
+        /// Somebody stopped it; executions without a result will not get one.
+        Cancelled(Cancelled) = "test_run.cancelled" version 1,
+        /// Every execution has its result.
+        Completed(Completed) = "test_run.completed" version 1,
+    }
+}
+
+/// Payload of `test_run.requested` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Requested {
+    /// How people call the run; may be empty.
+    pub name: String,
+    /// The card.
+    pub card_id: PromptCardId,
+    /// The version of the card's stream whose prompts and cases the run uses: later changes don't touch it.
+    pub card_revision: i64,
+    /// The prompt versions.
+    pub versions: Vec<u32>,
+    /// The models.
+    pub models: Vec<ModelSpec>,
+    /// The cases, where not all of the card's cases run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_ids: Option<Vec<TestCaseId>>,
+    /// How many cases run.
+    pub cases: u32,
+    /// How often each cell runs.
+    pub repeats: u16,
+    /// Demands on every output, beside the case's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<Assertion>,
+    /// The score from which a case without a threshold of its own passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// How many executions there are: versions x models x cases x repeats.
+    pub executions: u64,
+    /// How important the run is beside others.
+    pub lane: Lane,
+    /// Who asked.
+    pub requested_by: ActorId,
+}
+
+/// How important a run is beside others.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Somebody waits for it.
+    Hi,
+    /// The usual.
+    #[default]
+    Std,
+    /// It may take all night.
+    Bulk,
+}
+
+impl Lane {
+    /// All lanes, the most important first.
+    pub const ALL: [Self; 3] = [Self::Hi, Self::Std, Self::Bulk];
+
+    /// The token in subjects and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hi => "hi",
+            Self::Std => "std",
+            Self::Bulk => "bulk",
+        }
+    }
+
+    /// The lane of a token.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+}
+
+/// Payload of `test_run.cancelled` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Cancelled {
+    /// Why, in the canceller's words; may be empty.
+    pub reason: String,
+    /// Who cancelled it.
+    pub cancelled_by: ActorId,
+}
+
+/// Payload of `test_run.completed` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Completed {
+    /// The count of all results.
+    pub totals: RunTotals,
+}
+
+/// How many executions of a run ended in which way.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct RunTotals {
+    /// Executions with a result.
+    pub executions: u64,
+    /// Their outputs met all demands.
+    pub passed: u64,
+    /// Their outputs did not.
+    pub failed: u64,
+    /// They have no output.
+    pub errors: u64,
+}
+
+/// A run as its history left it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum TestRun {
+    /// There is none.
+    #[default]
+    Absent,
+    /// Waiting for results.
+    Running(Requested),
+    /// Stopped.
+    Cancelled(Requested),
+    /// All results are there.
+    Completed(Requested, RunTotals),
+}
+
+impl TestRun {
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> Option<&Requested> {
+        match self {
+            Self::Absent => None,
+            Self::Running(request) | Self::Cancelled(request) | Self::Completed(request, _) => Some(request),
+        }
+    }
+}
+
+impl Aggregate for TestRun {
+    type Command = TestRunCommand;
+    type Event = TestRunEvent;
+    type Rejection = TestRunRejection;
+
+    fn decide(&self, command: TestRunCommand, _: Timestamp) -> Result<Vec<TestRunEvent>, TestRunRejection> {
+        decide::decide(self, command)
+    }
+
+    fn evolve(&mut self, event: TestRunEvent) {
+        *self = match (std::mem::take(self), event) {
+            (Self::Absent, TestRunEvent::Requested(e)) => Self::Running(e),
+            (Self::Running(request), TestRunEvent::Cancelled(_)) => Self::Cancelled(request),
+            (Self::Running(request), TestRunEvent::Completed(e)) => Self::Completed(request, e.totals),
+            (state, TestRunEvent::Requested(_) | TestRunEvent::Cancelled(_) | TestRunEvent::Completed(_)) => state,
+        }
+    }
+}
