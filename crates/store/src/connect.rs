@@ -1,0 +1,56 @@
+//! Opening the store: settings, the pool, and what every process does at its start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::watch;
+
+use crate::error::StoreError;
+use crate::{Inner, Store, appender, schemas, types};
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `postgres://user:password@host:port/database`.
+    pub database_url: String,
+    /// Most connections of this process.
+    pub connections_max: u32,
+    /// What the server shows as the client's name.
+    pub application_name: String,
+}
+
+/// Longest wait for a free connection before a request fails.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl StoreConfig {
+    /// Settings with the usual number of connections.
+    #[must_use]
+    pub fn new(database_url: impl Into<String>, application_name: impl Into<String>) -> Self {
+        Self { database_url: database_url.into(), connections_max: 16, application_name: application_name.into() }
+    }
+}
+
+impl Store {
+    /// Connects, registers the event types of this build and starts the appender. The schema must be migrated.
+    ///
+    /// # Errors
+    /// Where the database can't be reached or has not been migrated.
+    pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = config.database_url.parse()?;
+        let options = options.application_name(&config.application_name);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await?;
+        // The appender has a connection of its own: readers that hold all others must not hold up commits.
+        let appender_pool =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+        let types = types::TypeRegistry::register(&pool).await?;
+        let (newest, _) = watch::channel(0);
+        let appender = appender::Appender::start(appender_pool);
+        let schemas = schemas::Schemas::compile()?;
+        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, newest }) })
+    }
+}

@@ -1,0 +1,157 @@
+//! Load, decide, append: the one place where a command becomes events.
+
+use pcs_domain::Aggregate;
+use pcs_domain::ports::{Clock, System};
+use uuid::Uuid;
+
+use crate::append::{Append, CommandContext, Expected};
+use crate::error::{AppendError, ExecuteError, StoreError};
+use crate::read::Loaded;
+use crate::{Appended, Store};
+
+/// How often a command that expects nothing is decided anew after somebody else was faster.
+const CONFLICTS_MAX: u8 = 20;
+
+/// What a command did.
+#[derive(Clone, Debug)]
+pub struct Executed<A> {
+    /// The state after the command.
+    pub state: A,
+    /// The stream's version after it.
+    pub revision: i64,
+    /// The position of its last event; none where nothing had to change.
+    pub position: Option<i64>,
+    /// Whether the same command had been executed before.
+    pub duplicate: bool,
+}
+
+/// Executes a command on an aggregate and answers when its events are durable.
+///
+/// # Errors
+/// [`ExecuteError::Rejected`] and [`ExecuteError::Conflict`] changed nothing; after a store failure the same command,
+/// with the same id and fingerprint, may be sent again.
+pub async fn execute<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    expected: Expected,
+    command: A::Command,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>>
+where
+    A::Command: Clone,
+{
+    let mut conflicts = 0;
+    loop {
+        let loaded = store.load::<A>(context.tenant, stream_id).await?;
+        if !expected.is_met_by(loaded.revision) {
+            let actual = loaded.revision;
+            let conflict = ExecuteError::Conflict { expected, actual };
+            return known_or(store, context, stream_id, conflict).await;
+        }
+        match attempt(store, context, stream_id, loaded, command.clone()).await {
+            // Somebody else was faster: decide again on what is there now.
+            Err(ExecuteError::Conflict { .. }) if conflicts < CONFLICTS_MAX => conflicts += 1,
+            Err(rejected @ ExecuteError::Rejected(_)) => return known_or(store, context, stream_id, rejected).await,
+            // Nothing left to change: perhaps because this very command has changed it.
+            Ok(idle) if idle.position.is_none() => {
+                return Ok(known(store, context, stream_id).await?.unwrap_or(idle));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Executes a command on a stream that most likely does not exist yet: saves the load where that is so.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_new<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    command: A::Command,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>>
+where
+    A::Command: Clone,
+{
+    let nothing = Loaded { state: A::default(), revision: 0 };
+    match attempt(store, context, stream_id, nothing, command.clone()).await {
+        Err(ExecuteError::Conflict { .. }) => execute(store, context, stream_id, Expected::Any, command).await,
+        result => result,
+    }
+}
+
+async fn attempt<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    loaded: Loaded<A>,
+    command: A::Command,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
+    let Loaded { mut state, revision } = loaded;
+    let events = state.decide(command, System.now()).map_err(ExecuteError::Rejected)?;
+    if events.is_empty() {
+        return Ok(Executed { state, revision, position: None, duplicate: false });
+    }
+    let mut append = Append::new(context.clone());
+    store.write(&mut append, stream_id, Expected::Exact(revision), &events)?;
+    let Appended { last_position, version, duplicate, .. } = store.append(append).await?;
+    if duplicate {
+        return again(store, context, stream_id, last_position).await;
+    }
+    for event in events {
+        state.evolve(event);
+    }
+    Ok(Executed { state, revision: version, position: Some(last_position), duplicate: false })
+}
+
+/// The first result of a command that was executed before, else the refusal.
+async fn known_or<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    refusal: ExecuteError<A::Rejection>,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
+    known(store, context, stream_id).await?.ok_or(refusal)
+}
+
+/// The first result of a command that was executed before.
+async fn known<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+) -> Result<Option<Executed<A>>, ExecuteError<A::Rejection>> {
+    let Some(fingerprint) = context.fingerprint else { return Ok(None) };
+    let remembered: Option<(Option<Uuid>, i64)> =
+        sqlx::query_as("select fingerprint, last_position from es.command where tenant_id = $1 and command_id = $2")
+            .bind(context.tenant.0)
+            .bind(context.command_id.0)
+            .fetch_optional(store.pool())
+            .await
+            .map_err(StoreError::from)?;
+    match remembered {
+        None => Ok(None),
+        Some((first, _)) if first != Some(fingerprint) => Err(AppendError::KeyReused.into()),
+        Some((_, position)) => again(store, context, stream_id, position).await.map(Some),
+    }
+}
+
+/// The state as the command left it the first time, whatever has happened since.
+async fn again<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    position: i64,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
+    let version: Option<i64> = sqlx::query_scalar(
+        "select max(version) from es.event where tenant_id = $1 and stream_id = $2 and position <= $3",
+    )
+    .bind(context.tenant.0)
+    .bind(stream_id)
+    .bind(position)
+    .fetch_one(store.pool())
+    .await
+    .map_err(StoreError::from)?;
+    let Loaded { state, revision } = store.load_at::<A>(context.tenant, stream_id, version.unwrap_or(0)).await?;
+    Ok(Executed { state, revision, position: Some(position), duplicate: true })
+}

@@ -1,0 +1,58 @@
+//! The event store on PostgreSQL: commands become events here, and nowhere else.
+//!
+//! [`execute`] loads, decides and appends. [`Store::append`] hands a command's events to the appender, which commits
+//! many commands with one call ([`appender`]). Readers follow the log by position: positions have no gaps and their
+//! order is the order of commits, so a cursor is one number.
+
+mod append;
+mod appender;
+mod connect;
+mod error;
+mod execute;
+mod migrate;
+mod read;
+mod recorded;
+mod schemas;
+mod types;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+pub use self::append::{Append, Appended, CommandContext, Expected, StreamWrite};
+pub use self::connect::StoreConfig;
+pub use self::error::{AppendError, ExecuteError, StoreError};
+pub use self::execute::{Executed, execute, execute_new};
+pub use self::migrate::migrate;
+pub use self::read::Loaded;
+pub use self::recorded::Recorded;
+
+/// A handle on the event store; clones share one pool, one appender and one wake-up.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    types: types::TypeRegistry,
+    schemas: schemas::Schemas,
+    appender: appender::Appender,
+    /// The newest position that this process has appended: wakes readers of the same process at once.
+    newest: watch::Sender<i64>,
+}
+
+impl Store {
+    /// The pool of connections, for readers of other schemas of the same database.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading the log: by stream, by position, and as an aggregate's state.
+
+use std::time::Duration;
+
+use pcs_domain::ids::{ActorId, CommandId, TenantId};
+use pcs_domain::{Aggregate, Category, DecodeError, DomainEvent, EventSet, Timestamp};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::recorded::Recorded;
+use crate::types::TypeName;
+
+/// Events of a stream that are read at once while an aggregate is loaded.
+const STREAM_PAGE_LEN: i64 = 500;
+
+/// An aggregate's state and the version of its stream.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    /// The state; the default where there is no stream.
+    pub state: A,
+    /// The stream's version; 0 where there is none.
+    pub revision: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    position: i64,
+    tenant_id: i32,
+    stream_id: Uuid,
+    version: i64,
+    event_id: Uuid,
+    category: i16,
+    type_id: i16,
+    recorded_at: OffsetDateTime,
+    command_id: Uuid,
+    correlation_id: Option<Uuid>,
+    causation_id: Option<Uuid>,
+    actor_id: Option<Uuid>,
+    trace: Option<String>,
+    payload: String,
+}
+
+impl Store {
+    /// Events of a stream after a version, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database does not answer or an event can't be read.
+    pub async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream_id: Uuid,
+        after_version: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
+                    correlation_id, causation_id, actor_id, trace, payload
+             from es.event where tenant_id = $1 and stream_id = $2 and version > $3 order by version limit $4",
+        )
+        .bind(tenant.0)
+        .bind(stream_id)
+        .bind(after_version)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        self.decode(rows).await
+    }
+
+    /// Events after a position, in the order of their commits, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database does not answer or an event can't be read.
+    pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
+                    correlation_id, causation_id, actor_id, trace, payload
+             from es.event where position > $1 order by position limit $2",
+        )
+        .bind(position)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        self.decode(rows).await
+    }
+
+    /// The position of the newest event; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn head(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar("select position from es.head").fetch_one(self.pool()).await?)
+    }
+
+    /// Folds a stream into its aggregate.
+    ///
+    /// # Errors
+    /// Where the database does not answer or an event can't be read.
+    pub async fn load<A: Aggregate>(&self, tenant: TenantId, stream_id: Uuid) -> Result<Loaded<A>, StoreError> {
+        self.load_at(tenant, stream_id, i64::MAX).await
+    }
+
+    /// Folds a stream into its aggregate, as it was at a version.
+    ///
+    /// # Errors
+    /// Where the database does not answer or an event can't be read.
+    pub async fn load_at<A: Aggregate>(
+        &self,
+        tenant: TenantId,
+        stream_id: Uuid,
+        version: i64,
+    ) -> Result<Loaded<A>, StoreError> {
+        let mut loaded = Loaded { state: A::default(), revision: 0 };
+        loop {
+            let rows: Vec<(i64, i64, i16, String)> = sqlx::query_as(
+                "select position, version, type_id, payload from es.event
+                 where tenant_id = $1 and stream_id = $2 and version > $3 and version <= $4 order by version limit $5",
+            )
+            .bind(tenant.0)
+            .bind(stream_id)
+            .bind(loaded.revision)
+            .bind(version)
+            .bind(STREAM_PAGE_LEN)
+            .fetch_all(self.pool())
+            .await?;
+            let last_page = rows.len() < usize::try_from(STREAM_PAGE_LEN).unwrap_or(usize::MAX);
+            for (position, version, type_id, payload) in rows {
+                let (name, schema_version) = self.type_name(position, type_id).await?;
+                let event = A::Event::decode(&name, schema_version, &payload).map_err(|source| StoreError::Decode {
+                    position,
+                    stream_id,
+                    version,
+                    source,
+                })?;
+                loaded.state.evolve(event);
+                loaded.revision = version;
+            }
+            if last_page {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// Waits until this process has appended beyond `after`, or for at most this long: a wake-up is only a hint, and
+    /// what other processes append is found by polling.
+    pub async fn wait_for_change(&self, after: i64, at_most: Duration) {
+        let mut newest = self.inner.newest.subscribe();
+        let moved = newest.wait_for(|position| *position > after);
+        // Both ends of the race mean the same: look again.
+        drop(tokio::time::timeout(at_most, moved).await);
+    }
+
+    async fn decode(&self, rows: Vec<Row>) -> Result<Vec<Recorded>, StoreError> {
+        let mut recorded = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name = self.type_name(row.position, row.type_id).await?;
+            recorded.push(decode(row, name)?);
+        }
+        Ok(recorded)
+    }
+
+    async fn type_name(&self, position: i64, type_id: i16) -> Result<TypeName, StoreError> {
+        if let Some(name) = self.inner.types.name_of(type_id) {
+            return Ok(name);
+        }
+        self.inner.types.refresh(self.pool()).await?;
+        let unknown = StoreError::Unknown { position, what: "type", number: type_id };
+        self.inner.types.name_of(type_id).ok_or(unknown)
+    }
+}
+
+fn decode(row: Row, (type_name, schema_version): TypeName) -> Result<Recorded, StoreError> {
+    let Row { position, stream_id, version, .. } = row;
+    let unknown = StoreError::Unknown { position, what: "category", number: row.category };
+    let category = Category::from_number(row.category).ok_or(unknown)?;
+    let event = DomainEvent::decode(category, &type_name, schema_version, &row.payload)
+        .map_err(|source: DecodeError| StoreError::Decode { position, stream_id, version, source })?;
+    Ok(Recorded {
+        position,
+        tenant: TenantId(row.tenant_id),
+        category,
+        stream_id,
+        version,
+        event_id: row.event_id,
+        type_name,
+        schema_version,
+        recorded_at: Timestamp::new(row.recorded_at),
+        command_id: CommandId(row.command_id),
+        correlation_id: row.correlation_id,
+        causation_id: row.causation_id,
+        traceparent: row.trace,
+        actor: row.actor_id.map(ActorId),
+        event,
+    })
+}

@@ -1,0 +1,78 @@
+//! The numbers of event types: registered at start, cached, looked up again when a row has a new one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::test_run::TestRunEvent;
+use pcs_domain::{EventSet, EventType};
+use sqlx::PgPool;
+
+use crate::error::StoreError;
+
+/// A type's name and version as the database has them.
+pub(crate) type TypeName = (Arc<str>, i16);
+
+/// Both directions of `es.event_type`.
+pub(crate) struct TypeRegistry {
+    ids: HashMap<EventType, i16>,
+    names: RwLock<HashMap<i16, TypeName>>,
+}
+
+impl TypeRegistry {
+    /// Registers what this build writes, and reads what all builds wrote.
+    pub(crate) async fn register(pool: &PgPool) -> Result<Self, StoreError> {
+        let types: Vec<EventType> = [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES].concat();
+        let (names, versions): (Vec<String>, Vec<i16>) =
+            types.iter().map(|event_type| (event_type.name.to_owned(), event_type.version)).unzip();
+        // Sorted by the select, so that several processes that start at once lock in one order.
+        sqlx::query(
+            "insert into es.event_type (name, schema_version)
+             select n, v from unnest($1::text[], $2::smallint[]) t(n, v)
+             where not exists (select from es.event_type e where e.name = n and e.schema_version = v)
+             order by n, v on conflict do nothing",
+        )
+        .bind(names)
+        .bind(versions)
+        .execute(pool)
+        .await?;
+        let known = read(pool).await?;
+        let ids = types
+            .into_iter()
+            .filter_map(|event_type| {
+                let same = |(name, version): &TypeName| **name == *event_type.name && *version == event_type.version;
+                let (id, _) = known.iter().find(|(_, name)| same(name))?;
+                Some((event_type, *id))
+            })
+            .collect();
+        Ok(Self { ids, names: RwLock::new(known) })
+    }
+
+    pub(crate) fn id_of(&self, event_type: EventType) -> Result<i16, StoreError> {
+        self.ids.get(&event_type).copied().ok_or_else(|| StoreError::Schema {
+            event_type: event_type.to_string(),
+            path: String::new(),
+            message: "the type is not registered".to_owned(),
+        })
+    }
+
+    pub(crate) fn name_of(&self, type_id: i16) -> Option<TypeName> {
+        self.names.read().ok()?.get(&type_id).cloned()
+    }
+
+    /// Reads the table again: a newer process may have registered types since.
+    pub(crate) async fn refresh(&self, pool: &PgPool) -> Result<(), StoreError> {
+        let known = read(pool).await?;
+        if let Ok(mut names) = self.names.write() {
+            *names = known;
+        }
+        Ok(())
+    }
+}
+
+async fn read(pool: &PgPool) -> Result<HashMap<i16, TypeName>, StoreError> {
+    let rows: Vec<(i16, String, i16)> =
+        sqlx::query_as("select type_id, name, schema_version from es.event_type").fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(id, name, version)| (id, (name.into(), version))).collect())
+}
