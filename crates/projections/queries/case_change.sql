@@ -1,0 +1,6 @@
+-- A change of a case that an earlier page added: its place, its time, its input and its expectation stay.
+update read.test_case c
+set name = r.name, assertions = r.assertions, threshold = r.threshold, removed = r.removed
+from jsonb_to_recordset($1::jsonb) as r (
+    tenant_id int, card_id uuid, case_id uuid, name text, assertions jsonb, threshold double precision, removed bool)
+where c.tenant_id = r.tenant_id and c.card_id = r.card_id and c.case_id = r.case_id

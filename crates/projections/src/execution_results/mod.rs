@@ -1,0 +1,219 @@
+//! `execution_results.v1`: the one result of each execution, and each attempt that failed.
+
+mod queries;
+mod save;
+
+use std::borrow::Cow;
+
+use pcs_domain::execution::{Answer, ExecutionEvent, ExecutionRef, Failure};
+use pcs_domain::ids::{ExecutionId, TenantId};
+use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::test_run::TestRunEvent;
+use pcs_domain::{DomainEvent, Timestamp};
+use pcs_store::Recorded;
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+
+pub use self::queries::{
+    Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
+};
+use crate::{BoxFuture, Projection, ProjectionError, storable};
+
+/// The name of the projection and of its checkpoint.
+pub const NAME: &str = "execution_results.v1";
+
+/// The projection.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutionResults;
+
+impl Projection for ExecutionResults {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["read.execution_result", "read.execution_attempt"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        batch: &'a [Recorded],
+    ) -> BoxFuture<'a, Result<(), ProjectionError>> {
+        Box::pin(async move {
+            let mut added = Added::default();
+            for recorded in batch {
+                added.fold(recorded)?;
+            }
+            added.save(connection).await
+        })
+    }
+}
+
+/// A row of `read.execution_result`. Texts are [`Cow`] because a model may answer with a NUL character.
+struct SavedResult<'a> {
+    tenant: TenantId,
+    execution_id: ExecutionId,
+    cell: &'a ExecutionRef,
+    status: ResultStatus,
+    score: Option<f64>,
+    /// JSON text.
+    input: String,
+    answer: Option<&'a Answer>,
+    output: Option<Cow<'a, str>>,
+    /// JSON text.
+    verdicts: String,
+    failure: Option<&'a Failure>,
+    attempt: u16,
+    worker: &'a str,
+    executed_at: Timestamp,
+    position: i64,
+}
+
+/// A row of `read.execution_attempt`.
+struct SavedAttempt<'a> {
+    tenant: TenantId,
+    execution_id: ExecutionId,
+    attempt: u16,
+    worker: &'a str,
+    failure: &'a Failure,
+    /// Absent where no other attempt follows.
+    retry_at: Option<Timestamp>,
+    at: Timestamp,
+}
+
+/// What a page adds: rows are written once and never change.
+#[derive(Default)]
+struct Added<'a> {
+    results: Vec<SavedResult<'a>>,
+    attempts: Vec<SavedAttempt<'a>>,
+}
+
+impl<'a> Added<'a> {
+    fn fold(&mut self, recorded: &'a Recorded) -> Result<(), serde_json::Error> {
+        match &recorded.event {
+            DomainEvent::Execution(event) => self.fold_execution(recorded, event),
+            DomainEvent::TestRun(
+                TestRunEvent::Requested(_) | TestRunEvent::Cancelled(_) | TestRunEvent::Completed(_),
+            )
+            | DomainEvent::PromptCard(
+                PromptCardEvent::Created(_)
+                | PromptCardEvent::Revised(_)
+                | PromptCardEvent::Described(_)
+                | PromptCardEvent::Tagged(_)
+                | PromptCardEvent::Labelled(_)
+                | PromptCardEvent::Unlabelled(_)
+                | PromptCardEvent::Published(_)
+                | PromptCardEvent::Unpublished(_)
+                | PromptCardEvent::Archived(_)
+                | PromptCardEvent::Restored(_)
+                | PromptCardEvent::CasesAdded(_)
+                | PromptCardEvent::CaseChanged(_)
+                | PromptCardEvent::CasesRemoved(_),
+            ) => Ok(()),
+        }
+    }
+
+    fn fold_execution(&mut self, recorded: &'a Recorded, event: &'a ExecutionEvent) -> Result<(), serde_json::Error> {
+        match event {
+            ExecutionEvent::Finished(e) => {
+                let status = if e.grade.passed { ResultStatus::Passed } else { ResultStatus::Failed };
+                let result = SavedResult {
+                    score: Some(e.grade.score),
+                    answer: Some(&e.answer),
+                    output: Some(storable::text(&e.answer.output)),
+                    verdicts: storable::json(&e.grade.verdicts)?,
+                    ..result(recorded, &e.cell, &e.input, status)?
+                };
+                self.results.push(SavedResult { attempt: e.attempt, worker: &e.worker, ..result });
+            }
+            ExecutionEvent::AttemptFailed(e) => {
+                self.attempts.push(attempt(recorded, e.attempt, &e.worker, &e.failure, Some(e.retry_at)));
+            }
+            ExecutionEvent::DeadLettered(e) => {
+                let result = result(recorded, &e.cell, &e.input, ResultStatus::Error)?;
+                let failure = Some(&e.failure);
+                self.results.push(SavedResult { attempt: e.attempt, worker: &e.worker, failure, ..result });
+                // The last attempt failed as those before it did.
+                self.attempts.push(attempt(recorded, e.attempt, &e.worker, &e.failure, None));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What every result has; the event adds how it came out.
+fn result<'a>(
+    recorded: &'a Recorded,
+    cell: &'a ExecutionRef,
+    input: &'a Map<String, Value>,
+    status: ResultStatus,
+) -> Result<SavedResult<'a>, serde_json::Error> {
+    Ok(SavedResult {
+        tenant: recorded.tenant,
+        execution_id: ExecutionId(recorded.stream_id),
+        cell,
+        status,
+        score: None,
+        input: storable::json(input)?,
+        answer: None,
+        output: None,
+        verdicts: "[]".to_owned(),
+        failure: None,
+        attempt: 0,
+        worker: "",
+        executed_at: recorded.recorded_at,
+        position: recorded.position,
+    })
+}
+
+fn attempt<'a>(
+    recorded: &Recorded,
+    attempt: u16,
+    worker: &'a str,
+    failure: &'a Failure,
+    retry_at: Option<Timestamp>,
+) -> SavedAttempt<'a> {
+    let (tenant, execution_id) = (recorded.tenant, ExecutionId(recorded.stream_id));
+    SavedAttempt { tenant, execution_id, attempt, worker, failure, retry_at, at: recorded.recorded_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{attempt_failed, dead_lettered, finished, recorded};
+
+    fn added(history: &[Recorded]) -> Added<'_> {
+        let mut added = Added::default();
+        history.iter().for_each(|recorded| added.fold(recorded).unwrap());
+        added
+    }
+
+    #[test]
+    fn an_execution_has_one_result_and_every_failed_attempt() {
+        let events = [
+            ExecutionEvent::AttemptFailed(attempt_failed("a", 0, 1)),
+            ExecutionEvent::DeadLettered(dead_lettered("a", 0)),
+            ExecutionEvent::Finished(finished("b", 0, true)),
+        ];
+        let history: Vec<_> = (1..).zip(events).map(|(v, e)| recorded(9, v, DomainEvent::Execution(e))).collect();
+        let added = added(&history);
+        let statuses: Vec<_> = added.results.iter().map(|result| result.status).collect();
+        assert_eq!(statuses, [ResultStatus::Error, ResultStatus::Passed]);
+        let retries: Vec<_> = added.attempts.iter().map(|attempt| attempt.retry_at.is_some()).collect();
+        assert_eq!(retries, [true, false]);
+    }
+
+    #[test]
+    fn what_a_model_says_is_made_to_fit_the_columns() {
+        let mut answer = finished("a\0", 0, false);
+        answer.answer.output = "x\0y".to_owned();
+        answer.grade.verdicts[0].reason = "has no x\0".to_owned();
+        answer.input.insert("k".to_owned(), Value::from("v\0"));
+        let history = [recorded(9, 1, DomainEvent::Execution(ExecutionEvent::Finished(answer)))];
+        let added = added(&history);
+        let result = &added.results[0];
+        assert_eq!(result.output.as_deref(), Some("x\u{FFFD}y"));
+        assert!(!result.verdicts.contains("\\u0000") && !result.input.contains("\\u0000"));
+    }
+}

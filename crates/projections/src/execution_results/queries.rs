@@ -1,0 +1,250 @@
+//! Reads of results: those of a run, and one with all its attempts.
+
+use pcs_domain::Timestamp;
+use pcs_domain::ids::{ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row};
+
+use crate::cursor::List;
+use crate::page::{self, Page};
+use crate::{ReadError, row, storable};
+
+/// How an execution came out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultStatus {
+    /// The output met all demands.
+    Passed,
+    /// It did not.
+    Failed,
+    /// There is no output.
+    Error,
+}
+
+impl ResultStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Passed, Self::Failed, Self::Error];
+
+    /// Its name in tables and in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A result as the API returns it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ResultRow {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// Its run.
+    pub run_id: TestRunId,
+    /// The card.
+    pub card_id: PromptCardId,
+    /// The prompt version.
+    pub version: u32,
+    /// The case.
+    pub case_id: TestCaseId,
+    /// How the case is called now; absent until the cards' read model has it.
+    pub case_name: Option<String>,
+    /// The model's name in the run.
+    pub model: String,
+    /// Which repeat, from 0.
+    pub repeat: i32,
+    /// How it came out.
+    pub status: ResultStatus,
+    /// Whether it passed.
+    pub success: bool,
+    /// The weighted mean of the verdicts; absent where there is no output.
+    pub score: Option<f64>,
+    /// The case's variables.
+    pub input: Map<String, Value>,
+    /// What the model said.
+    pub output: Option<String>,
+    /// What each assertion said about it.
+    pub verdicts: Vec<Value>,
+    /// How long the answer took.
+    pub latency_ms: Option<i64>,
+    /// Tokens of the prompt.
+    pub input_tokens: Option<i64>,
+    /// Tokens of the answer.
+    pub output_tokens: Option<i64>,
+    /// What it cost, where the price is known.
+    pub cost_usd: Option<f64>,
+    /// Why there is no output.
+    pub error: Option<ResultError>,
+    /// Which attempt it was, from 1.
+    pub attempt: i32,
+    /// Who did it.
+    pub worker: String,
+    /// When it was recorded.
+    pub executed_at: Timestamp,
+    /// Its place in the log: where the next page begins.
+    #[serde(skip)]
+    pub position: i64,
+}
+
+/// Why an execution has no output.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ResultError {
+    /// The kind of error.
+    pub class: String,
+    /// For a person.
+    pub message: String,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Attempt {
+    /// Which attempt, from 1.
+    pub attempt: i32,
+    /// Who did it.
+    pub worker: String,
+    /// The kind of error.
+    pub class: String,
+    /// For a person.
+    pub error: String,
+    /// When the next attempt could start; absent where there was none.
+    pub retry_at: Option<Timestamp>,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// A result with the attempts that failed before it, or with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExecutionDetail {
+    /// The result.
+    #[serde(flatten)]
+    pub result: ResultRow,
+    /// Attempts that failed, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Which results of a run; an absent field is no condition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResultFilter {
+    /// Of the model with this name.
+    pub model: Option<String>,
+    /// Passed, or not: failed and error alike.
+    pub success: Option<bool>,
+    /// Of this prompt version.
+    pub version: Option<u32>,
+    /// Of this case.
+    pub case_id: Option<TestCaseId>,
+}
+
+impl FromRow<'_, PgRow> for ResultRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let status: String = row.try_get("status")?;
+        let status = ResultStatus::ALL.into_iter().find(|known| known.name() == status);
+        let status = status.ok_or_else(|| row::unreadable("status", "it is none of passed, failed and error"))?;
+        let class: Option<String> = row.try_get("error_class")?;
+        let message: Option<String> = row.try_get("error")?;
+        Ok(Self {
+            execution_id: row::id(row, "execution_id", ExecutionId)?,
+            run_id: row::id(row, "run_id", TestRunId)?,
+            card_id: row::id(row, "card_id", PromptCardId)?,
+            version: row::number(row, "version")?,
+            case_id: row::id(row, "case_id", TestCaseId)?,
+            case_name: row.try_get("case_name")?,
+            model: row.try_get("model")?,
+            repeat: row.try_get("repeat")?,
+            status,
+            success: status == ResultStatus::Passed,
+            score: row.try_get("score")?,
+            input: row::json(row, "input")?,
+            output: row.try_get("output")?,
+            verdicts: row::json(row, "verdicts")?,
+            latency_ms: row.try_get("latency_ms")?,
+            input_tokens: row.try_get("input_tokens")?,
+            output_tokens: row.try_get("output_tokens")?,
+            cost_usd: row.try_get::<Option<i64>, _>("cost_micro_usd")?.map(row::usd),
+            error: class.map(|class| ResultError { class, message: message.unwrap_or_default() }),
+            attempt: row.try_get("attempt")?,
+            worker: row.try_get("worker")?,
+            executed_at: row::timestamp(row, "executed_at")?,
+            position: row.try_get("position")?,
+        })
+    }
+}
+
+impl FromRow<'_, PgRow> for Attempt {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            attempt: row.try_get("attempt")?,
+            worker: row.try_get("worker")?,
+            class: row.try_get("class")?,
+            error: row.try_get("error")?,
+            retry_at: row::timestamp_opt(row, "retry_at")?,
+            at: row::timestamp(row, "at")?,
+        })
+    }
+}
+
+/// A page of a run's results, in the order they were recorded.
+///
+/// # Errors
+/// For a cursor that is not of this list, or where the database does not answer.
+pub async fn page(
+    pool: &PgPool,
+    tenant: TenantId,
+    run: TestRunId,
+    filter: &ResultFilter,
+    cursor: Option<&str>,
+    limit: i64,
+) -> Result<Page<ResultRow>, ReadError> {
+    let after = cursor.map(|cursor| List::Results.number(cursor)).transpose()?;
+    let rows: Vec<ResultRow> = sqlx::query_as(include_str!("../../queries/result_page.sql"))
+        .persistent(false)
+        .bind(tenant.0)
+        .bind(run.0)
+        .bind(after.unwrap_or(0))
+        .bind(filter.model.as_deref().map(storable::text))
+        .bind(filter.success)
+        .bind(filter.version.map(i64::from))
+        .bind(filter.case_id.map(|case| case.0))
+        .bind(page::len(limit) + 1)
+        .fetch_all(pool)
+        .await?;
+    Ok(Page::new(rows, limit, |result| List::Results.after_number(result.position)))
+}
+
+/// The result of an execution and its failed attempts; none while it has no result.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn by_id(
+    pool: &PgPool,
+    tenant: TenantId,
+    execution: ExecutionId,
+) -> Result<Option<ExecutionDetail>, ReadError> {
+    let result: Option<ResultRow> = sqlx::query_as(include_str!("../../queries/result_by_id.sql"))
+        .bind(tenant.0)
+        .bind(execution.0)
+        .fetch_optional(pool)
+        .await?;
+    let Some(result) = result else { return Ok(None) };
+    Ok(Some(ExecutionDetail { result, attempts: attempts(pool, tenant, execution).await? }))
+}
+
+/// The failed attempts of an execution, in order; also of one that has no result yet.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn attempts(pool: &PgPool, tenant: TenantId, execution: ExecutionId) -> Result<Vec<Attempt>, ReadError> {
+    let rows = sqlx::query_as(
+        "select attempt, worker, class, error, retry_at, at from read.execution_attempt
+         where tenant_id = $1 and execution_id = $2 order by attempt",
+    )
+    .bind(tenant.0)
+    .bind(execution.0)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows)
+}

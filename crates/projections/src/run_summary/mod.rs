@@ -1,0 +1,212 @@
+//! `run_summary.v1`: one row a run, and for each of its models how many results there are, and what they took.
+
+mod latency;
+mod queries;
+mod save;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use pcs_domain::DomainEvent;
+use pcs_domain::Timestamp;
+use pcs_domain::execution::{ExecutionEvent, ExecutionRef, Finished};
+use pcs_domain::ids::{TenantId, TestRunId};
+use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::test_run::{Requested, TestRunEvent};
+use pcs_store::Recorded;
+use sqlx::PgConnection;
+
+pub use self::queries::{Latency, ModelSummary, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
+use crate::{BoxFuture, Projection, ProjectionError, storable};
+
+/// The name of the projection and of its checkpoint.
+pub const NAME: &str = "run_summary.v1";
+
+/// The projection.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSummary;
+
+impl Projection for RunSummary {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["read.run", "read.run_model", "read.run_latency"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        batch: &'a [Recorded],
+    ) -> BoxFuture<'a, Result<(), ProjectionError>> {
+        Box::pin(async move {
+            let mut changes = Changes::default();
+            batch.iter().for_each(|recorded| changes.fold(recorded));
+            save::save(&changes, connection).await
+        })
+    }
+}
+
+/// A new run.
+struct Started<'a> {
+    tenant: TenantId,
+    run_id: TestRunId,
+    request: &'a Requested,
+    at: Timestamp,
+    revision: i64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ended {
+    status: RunStatus,
+    at: Timestamp,
+    revision: i64,
+}
+
+/// What a page adds to the counts of one model of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counts {
+    passed: i64,
+    failed: i64,
+    errors: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_micro_usd: i64,
+    priced: i64,
+}
+
+/// A model of a run by its name; [`Cow`] because a name may hold a NUL character, which the columns don't.
+type ModelKey<'a> = (TenantId, TestRunId, Cow<'a, str>);
+
+/// What a page changes. Counts are added to those in the tables, so nothing has to be loaded.
+#[derive(Default)]
+struct Changes<'a> {
+    started: Vec<Started<'a>>,
+    ended: BTreeMap<(TenantId, TestRunId), Ended>,
+    counts: BTreeMap<ModelKey<'a>, Counts>,
+    latencies: BTreeMap<(ModelKey<'a>, i16), i64>,
+}
+
+impl<'a> Changes<'a> {
+    fn fold(&mut self, recorded: &'a Recorded) {
+        match &recorded.event {
+            DomainEvent::TestRun(event) => self.fold_run(recorded, event),
+            DomainEvent::Execution(event) => self.fold_execution(recorded, event),
+            DomainEvent::PromptCard(
+                PromptCardEvent::Created(_)
+                | PromptCardEvent::Revised(_)
+                | PromptCardEvent::Described(_)
+                | PromptCardEvent::Tagged(_)
+                | PromptCardEvent::Labelled(_)
+                | PromptCardEvent::Unlabelled(_)
+                | PromptCardEvent::Published(_)
+                | PromptCardEvent::Unpublished(_)
+                | PromptCardEvent::Archived(_)
+                | PromptCardEvent::Restored(_)
+                | PromptCardEvent::CasesAdded(_)
+                | PromptCardEvent::CaseChanged(_)
+                | PromptCardEvent::CasesRemoved(_),
+            ) => (),
+        }
+    }
+
+    fn fold_run(&mut self, recorded: &'a Recorded, event: &'a TestRunEvent) {
+        match event {
+            TestRunEvent::Requested(request) => self.started.push(Started {
+                tenant: recorded.tenant,
+                run_id: TestRunId(recorded.stream_id),
+                request,
+                at: recorded.recorded_at,
+                revision: recorded.version,
+            }),
+            TestRunEvent::Cancelled(_) => self.end(recorded, RunStatus::Cancelled),
+            // Its totals are not used: they are the sum of the results, which are counted one by one.
+            TestRunEvent::Completed(_) => self.end(recorded, RunStatus::Completed),
+        }
+    }
+
+    /// The first end stays, as in the domain.
+    fn end(&mut self, recorded: &Recorded, status: RunStatus) {
+        let key = (recorded.tenant, TestRunId(recorded.stream_id));
+        let ended = Ended { status, at: recorded.recorded_at, revision: recorded.version };
+        self.ended.entry(key).or_insert(ended);
+    }
+
+    fn fold_execution(&mut self, recorded: &Recorded, event: &'a ExecutionEvent) {
+        match event {
+            ExecutionEvent::Finished(finished) => self.count(recorded.tenant, finished),
+            ExecutionEvent::DeadLettered(e) => {
+                self.counts.entry(model_key(recorded.tenant, &e.cell)).or_default().errors += 1;
+            }
+            // Another attempt follows: there is no result yet.
+            ExecutionEvent::AttemptFailed(_) => (),
+        }
+    }
+
+    fn count(&mut self, tenant: TenantId, finished: &'a Finished) {
+        let key = model_key(tenant, &finished.cell);
+        *self.latencies.entry((key.clone(), latency::bucket(finished.answer.latency_ms))).or_default() += 1;
+        let counts = self.counts.entry(key).or_default();
+        if finished.grade.passed {
+            counts.passed += 1;
+        } else {
+            counts.failed += 1;
+        }
+        counts.input_tokens += storable::measure(finished.answer.input_tokens);
+        counts.output_tokens += storable::measure(finished.answer.output_tokens);
+        if let Some(cost) = finished.answer.cost_micro_usd {
+            counts.cost_micro_usd += storable::measure(cost);
+            counts.priced += 1;
+        }
+    }
+}
+
+fn model_key(tenant: TenantId, cell: &ExecutionRef) -> ModelKey<'_> {
+    (tenant, cell.run_id, storable::text(&cell.model))
+}
+
+#[cfg(test)]
+mod tests {
+    use pcs_domain::test_run::{Cancelled, Completed, RunTotals};
+
+    use super::*;
+    use crate::tests::{actor, dead_lettered, finished, recorded};
+
+    fn changes(history: &[Recorded]) -> Changes<'_> {
+        let mut changes = Changes::default();
+        history.iter().for_each(|recorded| changes.fold(recorded));
+        changes
+    }
+
+    #[test]
+    fn results_are_counted_by_model_and_outcome() {
+        let mut unpriced = finished("b", 0, false);
+        unpriced.answer.cost_micro_usd = None;
+        let events = [
+            ExecutionEvent::Finished(finished("a", 0, true)),
+            ExecutionEvent::Finished(finished("a", 1, false)),
+            ExecutionEvent::Finished(unpriced),
+            ExecutionEvent::DeadLettered(dead_lettered("b", 1)),
+        ];
+        let history: Vec<_> = events.into_iter().map(|e| recorded(9, 1, DomainEvent::Execution(e))).collect();
+        let changes = changes(&history);
+        let counts: Vec<Counts> = changes.counts.values().copied().collect();
+        let [a, b] = counts[..] else { panic!("two models") };
+        assert_eq!((a.passed, a.failed, a.errors, a.priced, a.cost_micro_usd), (1, 1, 0, 2, 14));
+        assert_eq!((b.passed, b.failed, b.errors, b.priced, b.cost_micro_usd), (0, 1, 1, 0, 0));
+        assert_eq!(changes.latencies.values().sum::<i64>(), 3, "an error has no latency");
+    }
+
+    #[test]
+    fn the_first_end_of_a_run_stays() {
+        let cancelled = Cancelled { reason: String::new(), cancelled_by: actor() };
+        let events =
+            [TestRunEvent::Cancelled(cancelled), TestRunEvent::Completed(Completed { totals: RunTotals::default() })];
+        let history: Vec<_> = (2..).zip(events).map(|(v, e)| recorded(8, v, DomainEvent::TestRun(e))).collect();
+        let changes = changes(&history);
+        let ended = changes.ended.values().next().unwrap();
+        assert_eq!((ended.status, ended.revision), (RunStatus::Cancelled, 2));
+    }
+}
