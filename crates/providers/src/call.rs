@@ -1,0 +1,94 @@
+//! What a provider is asked and what it answers.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pcs_domain::execution::{Answer, Failure, FailureClass};
+use pcs_domain::ids::ExecutionId;
+use pcs_domain::limits::ERROR_BYTES_MAX;
+use pcs_domain::model::ModelSpec;
+use serde_json::{Map, Value};
+
+/// Which attempt of which execution a call is for; what a scripted model does is drawn from it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CallKey {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The attempt, from 1.
+    pub attempt: u16,
+}
+
+/// One question to one model.
+#[derive(Clone, Debug)]
+pub struct ChatRequest<'a> {
+    /// Who is asked, and with which parameters.
+    pub model: &'a ModelSpec,
+    /// The rendered prompt.
+    pub prompt: &'a str,
+    /// The case's variables: recorded answers are found by them, scripted ones are rendered with them.
+    pub variables: &'a Map<String, Value>,
+    /// What the call is for.
+    pub cell: CallKey,
+    /// Longest time until the answer is complete; the model's own `timeout_ms` may shorten it.
+    pub deadline: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// The kind of error; it says whether another attempt could go better.
+    pub class: FailureClass,
+    /// For a person: without credentials, at most [`ERROR_BYTES_MAX`] bytes.
+    pub message: String,
+    /// How long the provider wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl CallError {
+    pub(crate) fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
+        Self { class, message, retry_after: None }
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self { class: error.class, error: error.message }
+    }
+}
+
+/// Somebody who answers questions. Only [`crate::Gateway`] calls it, and holds the deadline and the limits.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Finds what is wrong with a model before it is asked, as far as that is known without asking.
+    ///
+    /// # Errors
+    /// What the call would fail with.
+    fn check(&self, _model: &ModelSpec) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    /// Asks once. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    async fn call(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let error = CallError::new(FailureClass::Worker, format!("x{}", "ü".repeat(ERROR_BYTES_MAX)));
+        assert_eq!(error.message.len(), ERROR_BYTES_MAX - 1);
+    }
+}

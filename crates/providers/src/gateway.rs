@@ -1,0 +1,112 @@
+//! Picks the provider of a model and holds the rules that all of them share: checks, deadline, size, redaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pcs_domain::execution::{Answer, FailureClass};
+use pcs_domain::limits::OUTPUT_BYTES_MAX;
+use pcs_domain::model::ModelSpec;
+use pcs_domain::ports::{Clock, System};
+
+use crate::call::{CallError, ChatRequest, Provider};
+use crate::config::{GatewayConfig, GatewayError};
+use crate::echo::Echo;
+use crate::kind::ProviderKind;
+use crate::recorded::Recorded;
+use crate::redact::Redactor;
+use crate::scripted::Scripted;
+use crate::wire::{Network, Wire};
+
+/// The one way to a model. Cheap to share behind an `Arc`; holds the connections and the loaded recordings.
+pub struct Gateway {
+    providers: Vec<(ProviderKind, Box<dyn Provider>)>,
+    redactor: Redactor,
+}
+
+impl Gateway {
+    /// Makes a gateway; nothing is connected to and no recording is read before it is needed.
+    ///
+    /// # Errors
+    /// [`GatewayError`] where an address in the settings is none, or there can be no HTTP client.
+    pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
+        Self::with_clock(config, Arc::new(System))
+    }
+
+    /// Makes a gateway with another source of the time, by which prices and `Retry-After` dates are read.
+    ///
+    /// # Errors
+    /// As [`Gateway::new`].
+    pub fn with_clock(config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
+        let redactor = Redactor::new(config.keys.values());
+        let network = Arc::new(Network::new(&config, clock)?);
+        let providers = ProviderKind::ALL.map(|kind| (kind, provider(kind, &config, &network))).into();
+        Ok(Self { providers, redactor })
+    }
+
+    /// Asks a model once.
+    ///
+    /// # Errors
+    /// [`CallError`] says why there is no answer; its class says whether another attempt could go better.
+    pub async fn call(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError> {
+        self.ask(request).await.map_err(|error| self.redactor.clean(error))
+    }
+
+    /// Finds what is wrong with a model before it is asked: its provider, address, credential, script, set.
+    ///
+    /// # Errors
+    /// What [`Gateway::call`] would fail with.
+    pub fn check(&self, model: &ModelSpec) -> Result<(), CallError> {
+        self.provider(model).map(|_| ()).map_err(|error| self.redactor.clean(error))
+    }
+
+    async fn ask(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError> {
+        let provider = self.provider(request.model)?;
+        let own = request.model.params.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+        let deadline = request.deadline.min(own);
+        let Ok(result) = tokio::time::timeout(deadline, provider.call(request)).await else {
+            let message = format!("no complete answer within {} ms", deadline.as_millis());
+            return Err(CallError::new(FailureClass::Timeout, message));
+        };
+        let answer = result?;
+        if answer.output.len() > OUTPUT_BYTES_MAX {
+            return Err(output_too_large(answer.output.len()));
+        }
+        Ok(answer)
+    }
+
+    fn provider(&self, model: &ModelSpec) -> Result<&dyn Provider, CallError> {
+        let named = |(kind, _): &&(ProviderKind, _)| kind.name() == model.provider();
+        let Some((kind, provider)) = self.providers.iter().find(named) else {
+            let known: Vec<&str> = ProviderKind::ALL.iter().map(|kind| kind.name()).collect();
+            let message = format!("there is no provider of \"{}\"; there are {}", model.id, known.join(", "));
+            return Err(CallError::new(FailureClass::UnknownModel, message));
+        };
+        if model.script.is_some() && *kind != ProviderKind::Scripted {
+            let message = format!("\"{}\" takes no script: only scripted models do", model.id);
+            return Err(CallError::new(FailureClass::BadRequest, message));
+        }
+        if model.base_url.is_some() && !kind.takes_base_url() {
+            let message = format!("\"{}\" takes no base_url: only openai and ollama models do", model.id);
+            return Err(CallError::new(FailureClass::BadRequest, message));
+        }
+        provider.check(model)?;
+        Ok(provider.as_ref())
+    }
+}
+
+/// The registry: one arm per kind.
+fn provider(kind: ProviderKind, config: &GatewayConfig, network: &Arc<Network>) -> Box<dyn Provider> {
+    match kind {
+        ProviderKind::Echo => Box::new(Echo),
+        ProviderKind::Scripted => Box::new(Scripted),
+        ProviderKind::Recorded => Box::new(Recorded::new(config.recordings_dir.clone())),
+        ProviderKind::OpenAi | ProviderKind::Anthropic | ProviderKind::Gemini | ProviderKind::Ollama => {
+            Box::new(Wire::new(kind, Arc::clone(network)))
+        }
+    }
+}
+
+pub(crate) fn output_too_large(bytes: usize) -> CallError {
+    let message = format!("the answer has {bytes} bytes or more; at most {OUTPUT_BYTES_MAX} are recorded");
+    CallError::new(FailureClass::OutputTooLarge, message)
+}
