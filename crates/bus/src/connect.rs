@@ -1,0 +1,121 @@
+//! One connection to NATS per process.
+
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, ServerAddr, jetstream};
+
+use crate::BusError;
+
+/// How to reach NATS.
+#[derive(Clone, Debug)]
+pub struct BusConfig {
+    /// `nats://user:password@host:port`; several servers of a cluster are separated by commas.
+    pub url: String,
+    /// What the server shows as the client's name.
+    pub name: String,
+}
+
+/// How often the server is asked whether it is there: the client's default would notice a frozen one after minutes.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest wait for the first connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer to a request; a commit may have to wait for its batch.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest pause between two attempts to reconnect.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for the broker's word that it has a ticket.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tickets that may be on their way to the broker without its word.
+const PUBLISH_INFLIGHT_MAX: usize = 4_096;
+/// Messages that a subscription may hold back.
+const SUBSCRIPTION_LEN_MAX: usize = 65_536;
+
+/// A handle on the broker; clones share one connection.
+#[derive(Clone)]
+pub struct Bus {
+    pub(crate) client: async_nats::Client,
+    pub(crate) jetstream: jetstream::Context,
+    url: String,
+}
+
+impl Bus {
+    /// Connects; from then on the client reconnects by itself, for ever.
+    ///
+    /// # Errors
+    /// [`BusError::Connect`] where the first connection fails.
+    pub async fn connect(config: &BusConfig) -> Result<Self, BusError> {
+        let url = without_credentials(&config.url);
+        let name = config.name.clone();
+        let fault = |error: String| BusError::Connect { url: url.clone(), message: error };
+        let servers = config.url.split(',').map(str::parse::<ServerAddr>).collect::<Result<Vec<_>, _>>();
+        let servers = servers.map_err(|error| fault(error.to_string()))?;
+        let client = credentials(&servers)
+            .name(&config.name)
+            .ping_interval(PING_INTERVAL)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .subscription_capacity(SUBSCRIPTION_LEN_MAX)
+            .reconnect_delay_callback(|attempts| {
+                let millis = u64::try_from(attempts).unwrap_or(u64::MAX).saturating_mul(50);
+                Duration::from_millis(millis).min(RECONNECT_DELAY_MAX)
+            })
+            .event_callback(move |event| {
+                let name = name.clone();
+                async move { tracing::info!(client = %name, %event, "nats connection") }
+            })
+            .connect(servers.as_slice())
+            .await
+            .map_err(|error| fault(error.to_string()))?;
+        let jetstream = jetstream::ContextBuilder::new()
+            .timeout(PUBLISH_TIMEOUT)
+            .ack_timeout(PUBLISH_TIMEOUT)
+            .max_ack_inflight(PUBLISH_INFLIGHT_MAX)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        Ok(Self { client, jetstream, url })
+    }
+
+    /// Whether the broker answers, for readiness.
+    ///
+    /// # Errors
+    /// [`BusError::Connect`] where it does not.
+    pub async fn check(&self) -> Result<(), BusError> {
+        let fault = |message: String| BusError::Connect { url: self.url.clone(), message };
+        self.jetstream.query_account().await.map(drop).map_err(|error| fault(error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The user and password of the first address: the client does not read them from there by itself.
+fn credentials(servers: &[ServerAddr]) -> ConnectOptions {
+    let first = servers.first();
+    match (first.and_then(ServerAddr::username), first.and_then(ServerAddr::password)) {
+        (Some(user), Some(password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
+        (Some(token), None) => ConnectOptions::with_token(token.to_owned()),
+        (None, _) => ConnectOptions::new(),
+    }
+}
+
+/// The address without user and password, for messages.
+fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn credentials_do_not_get_into_messages() {
+        assert_eq!(without_credentials("nats://pcs:se@cret@127.0.0.1:4222"), "nats://127.0.0.1:4222");
+        assert_eq!(without_credentials("nats://127.0.0.1:4222"), "nats://127.0.0.1:4222");
+    }
+}

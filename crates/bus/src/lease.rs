@@ -1,0 +1,135 @@
+//! One delivery of one ticket: kept alive while it is worked on, acknowledged only after its effect is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use pcs_domain::jobs::JobKind;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{Bus, subjects};
+
+/// How often the broker hears that a ticket is worked on; well below the consumer's `ack_wait` of 15 s.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// When a ticket that could not even be dead-lettered comes back.
+const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
+
+/// A kind of job, as a worker does it.
+pub trait JobHandler: Send + Sync + 'static {
+    /// The kind.
+    fn kind(&self) -> JobKind;
+
+    /// Does one job. It must have reported its outcome before it answers [`Disposition::Done`].
+    fn handle(&self, ticket: Bytes, redelivered: bool) -> BoxFuture<'_, Disposition>;
+}
+
+/// What becomes of a ticket.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Disposition {
+    /// Its effect is durable, or somebody else's is: take it out of the stream.
+    Done,
+    /// Nothing was done; deliver it again after this time.
+    Later(Duration),
+    /// Nobody can do anything with it: keep it for people to look at.
+    Unreadable(String),
+}
+
+/// A ticket in a worker's hands, with the slot it takes up.
+#[derive(Clone)]
+pub struct Delivery {
+    held: Arc<Held>,
+}
+
+struct Held {
+    message: Message,
+    // Given back when the last clone is dropped, so a slot can't leak.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Delivery").field(&self.held.message.subject).finish()
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(message: Message, slot: OwnedSemaphorePermit) -> Self {
+        Self { held: Arc::new(Held { message, _slot: slot }) }
+    }
+
+    fn message(&self) -> &Message {
+        &self.held.message
+    }
+
+    fn deliveries(&self) -> i64 {
+        self.message().info().map_or(1, |info| info.delivered)
+    }
+
+    pub(crate) fn id(&self) -> String {
+        let sequence = self.message().info().map_or(0, |info| info.stream_sequence);
+        format!("{sequence}#{}", self.deliveries())
+    }
+
+    pub(crate) fn run_token(&self) -> &str {
+        subjects::run_token(&self.message().subject)
+    }
+
+    pub(crate) async fn give_back(&self, how: AckKind) {
+        // Where this does not arrive, the broker delivers again after `ack_wait`.
+        if let Err(error) = self.message().ack_with(how).await {
+            tracing::debug!(%error, "the broker did not hear about a ticket");
+        }
+    }
+
+    /// Does the job under a lease, and tells the broker what becomes of the ticket.
+    pub(crate) async fn work(self, bus: Bus, handler: Arc<dyn JobHandler>, cancelled: CancellationToken) {
+        let progress = self.keep_alive();
+        let payload = self.message().payload.clone();
+        let redelivered = self.deliveries() > 1;
+        // A task of its own: a panic stays in it, and it is aborted with us, which plain `tokio::spawn` is not.
+        let job = spawn(async move { handler.handle(payload, redelivered).await });
+        let disposition = tokio::select! {
+            ended = job => ended.unwrap_or_else(|error| {
+                tracing::error!(%error, "a job panicked");
+                Disposition::Later(DEAD_LETTER_RETRY)
+            }),
+            // The run is cancelled: nobody waits for the result, and the call is dropped with the job's task.
+            () = cancelled.cancelled() => Disposition::Done,
+        };
+        drop(progress);
+        match disposition {
+            Disposition::Done => self.give_back(AckKind::Ack).await,
+            Disposition::Later(pause) => self.give_back(AckKind::Nak(Some(pause))).await,
+            Disposition::Unreadable(why) => self.dead_letter(&bus, &why).await,
+        }
+    }
+
+    async fn dead_letter(&self, bus: &Bus, why: &str) {
+        let message = self.message();
+        tracing::error!(subject = %message.subject, why, "a ticket can't be read");
+        // The broker must have the copy before the original goes: the other order can lose it.
+        match bus.dead_letter(&message.subject, message.payload.clone(), why).await {
+            Ok(()) => self.give_back(AckKind::Term).await,
+            Err(_) => self.give_back(AckKind::Nak(Some(DEAD_LETTER_RETRY))).await,
+        }
+    }
+
+    fn keep_alive(&self) -> AbortOnDropHandle<()> {
+        let delivery = self.clone();
+        spawn(async move {
+            loop {
+                tokio::time::sleep(PROGRESS_INTERVAL).await;
+                delivery.give_back(AckKind::Progress).await;
+            }
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the handle owns the task and aborts it when it is dropped")]
+fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(future))
+}

@@ -1,0 +1,138 @@
+//! Requests between workers and the relay: results, and what a worker needs to know.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use pcs_domain::jobs::test_execution::{Question, Receipt, Reply, Report};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Bus, BusError, subjects};
+
+/// The name under which relays share requests: each goes to one of them.
+const QUEUE_GROUP: &str = "relay";
+/// Requests of one kind that are worked on at once; the rest waits in the subscription.
+const ANSWERS_INFLIGHT_MAX: usize = 2_048;
+
+/// The relay's side: answers workers.
+pub trait Responder: Send + Sync + 'static {
+    /// Commits a result; answers only after the commit.
+    fn record(&self, report: Report) -> BoxFuture<'_, Receipt>;
+    /// Says what a worker wants to know.
+    fn reply(&self, question: Question) -> BoxFuture<'_, Reply>;
+}
+
+/// Subscriptions that are open: from now on requests reach the responder, once [`Answering::run`] runs.
+pub struct Answering {
+    bus: Bus,
+    results: async_nats::Subscriber,
+    questions: async_nats::Subscriber,
+}
+
+impl Bus {
+    /// Sends a result and waits for the word that it is committed.
+    ///
+    /// # Errors
+    /// Where nobody answers in time: it may be committed all the same, and sending it again is safe.
+    pub async fn report(&self, report: &Report) -> Result<Receipt, BusError> {
+        self.request(subjects::RESULT, report).await
+    }
+
+    /// Asks the relay.
+    ///
+    /// # Errors
+    /// Where nobody answers in time.
+    pub async fn ask(&self, question: &Question) -> Result<Reply, BusError> {
+        self.request(subjects::ASK, question).await
+    }
+
+    async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
+        let no_answer = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
+        let payload = serde_json::to_vec(question).map_err(|error| no_answer(error.to_string()))?;
+        let message = self
+            .client
+            .request(subject.to_owned(), payload.into())
+            .await
+            .map_err(|error| no_answer(error.to_string()))?;
+        serde_json::from_slice(&message.payload)
+            .map_err(|error| BusError::Unreadable { subject: subject.to_owned(), message: error.to_string() })
+    }
+
+    /// Opens the relay's subscriptions.
+    ///
+    /// # Errors
+    /// Where the broker refuses them.
+    pub async fn open_answering(&self) -> Result<Answering, BusError> {
+        let open = |subject: &'static str| async move {
+            let fault = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
+            self.client.queue_subscribe(subject, QUEUE_GROUP.to_owned()).await.map_err(|error| fault(error.to_string()))
+        };
+        let (results, questions) = (open(subjects::RESULT).await?, open(subjects::ASK).await?);
+        Ok(Answering { bus: self.clone(), results, questions })
+    }
+}
+
+impl Answering {
+    /// Answers until told to stop; then finishes what it has begun.
+    pub async fn run(self, responder: Arc<dyn Responder>, stop: CancellationToken) {
+        let Self { bus, results, questions } = self;
+        let recorder = Arc::clone(&responder);
+        tokio::join!(
+            answer(bus.clone(), results, stop.clone(), move |report| {
+                let recorder = Arc::clone(&recorder);
+                async move { recorder.record(report).await }
+            }),
+            answer(bus, questions, stop, move |question| {
+                let responder = Arc::clone(&responder);
+                async move { responder.reply(question).await }
+            }),
+        );
+    }
+}
+
+async fn answer<Q, A, F, W>(bus: Bus, mut requests: async_nats::Subscriber, stop: CancellationToken, work: W)
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+    F: Future<Output = A> + Send + 'static,
+    W: Fn(Q) -> F + Send + Sync + 'static,
+{
+    let tasks = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(ANSWERS_INFLIGHT_MAX));
+    let work = Arc::new(work);
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let message = tokio::select! {
+            () = stop.cancelled() => break,
+            message = requests.next() => message,
+        };
+        let Some(message) = message else { break };
+        let Some(reply_to) = message.reply else { continue };
+        match serde_json::from_slice::<Q>(&message.payload) {
+            Ok(question) => {
+                let (bus, work) = (bus.clone(), Arc::clone(&work));
+                tasks.spawn(async move {
+                    let answer = work(question).await;
+                    let payload = serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default();
+                    respond(&bus, reply_to, payload).await;
+                    drop(slot);
+                });
+            }
+            // Without an answer the worker tries again, and shows the problem where it can be seen: in its log.
+            Err(error) => tracing::error!(subject = %message.subject, %error, "a request can't be read"),
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn respond(bus: &Bus, reply_to: async_nats::Subject, payload: Bytes) {
+    if let Err(error) = bus.client.publish(reply_to, payload).await {
+        tracing::warn!(%error, "an answer could not be sent; the worker will ask again");
+    }
+}

@@ -1,0 +1,82 @@
+//! Streams and consumers as `nats/` declares them, created or updated on the broker.
+
+use async_nats::jetstream::{consumer, stream};
+use pcs_domain::jobs::JobKind;
+use serde::de::DeserializeOwned;
+
+use crate::{Bus, BusError};
+
+/// The stream of tickets.
+pub(crate) const JOBS: &str = "PCS_JOBS";
+/// Where unreadable tickets go.
+pub(crate) const DLQ_SUBJECT: &str = "pcs.dlq.unreadable";
+
+const STREAMS: [(&str, &str); 2] = [
+    (JOBS, include_str!("../../../nats/streams/PCS_JOBS.json")),
+    ("PCS_DLQ", include_str!("../../../nats/streams/PCS_DLQ.json")),
+];
+
+const CONSUMERS: [(&str, &str); 1] = [("test_execution", include_str!("../../../nats/consumers/test_execution.json"))];
+
+impl Bus {
+    /// Creates what is missing and updates what differs; run by the relay, never by workers.
+    ///
+    /// # Errors
+    /// Where the broker does not answer or refuses a declaration.
+    pub async fn ensure_topology(&self) -> Result<(), BusError> {
+        for (name, declaration) in STREAMS {
+            let config: stream::Config = parse(name, declaration)?;
+            self.jetstream
+                .create_or_update_stream(config)
+                .await
+                .map_err(|error| BusError::Topology { name: name.to_owned(), message: error.to_string() })?;
+        }
+        for (name, declaration) in CONSUMERS {
+            let config: consumer::pull::Config = parse(name, declaration)?;
+            self.jetstream
+                .create_consumer_on_stream(config, JOBS)
+                .await
+                .map_err(|error| BusError::Topology { name: name.to_owned(), message: error.to_string() })?;
+        }
+        Ok(())
+    }
+
+    /// The consumer of a kind of job.
+    pub(crate) async fn consumer(&self, kind: JobKind) -> Result<consumer::PullConsumer, BusError> {
+        self.jetstream
+            .get_consumer_from_stream(kind.name, JOBS)
+            .await
+            .map_err(|error| BusError::Topology { name: kind.name.to_owned(), message: error.to_string() })
+    }
+}
+
+fn parse<T: DeserializeOwned>(name: &str, declaration: &str) -> Result<T, BusError> {
+    serde_json::from_str(declaration)
+        .map_err(|error| BusError::Topology { name: name.to_owned(), message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcs_domain::jobs::KINDS;
+
+    #[test]
+    fn every_declaration_can_be_read_and_is_called_like_its_file() {
+        for (name, declaration) in STREAMS {
+            assert_eq!(parse::<stream::Config>(name, declaration).unwrap().name, name);
+        }
+        for (name, declaration) in CONSUMERS {
+            let config: consumer::pull::Config = parse(name, declaration).unwrap();
+            assert_eq!(config.durable_name.as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_job_has_a_consumer_on_its_subjects() {
+        for kind in KINDS {
+            let (_, declaration) = CONSUMERS.iter().find(|(name, _)| *name == kind.name).unwrap();
+            let config: consumer::pull::Config = parse(kind.name, declaration).unwrap();
+            assert_eq!(config.filter_subject, format!("pcs.job.*.{}.{}.>", kind.pool, kind.name));
+        }
+    }
+}
