@@ -1,0 +1,91 @@
+//! Keeps a short window of tickets with the broker: short, so that cancelling and priorities act on the rest.
+
+use pcs_bus::{Bus, NewTicket};
+use pcs_domain::execution::ExecutionRef;
+use pcs_domain::ids::DispatchId;
+use pcs_domain::jobs::test_execution::{KIND, TICKET_CASE_BYTES_MAX, Ticket};
+use pcs_store::Store;
+
+use crate::RelayError;
+use crate::desk::{self, Released};
+use crate::presence::Presence;
+use crate::runs::Runs;
+
+/// Tickets with the broker for each slot of the fleet: one that is worked on and one that waits.
+const TICKETS_PER_SLOT: usize = 2;
+/// Tickets with the broker while few slots are known; covers the round trip of fast jobs.
+const WINDOW_LEN_MIN: usize = 64;
+/// Most tickets with the broker.
+pub(crate) const WINDOW_LEN_MAX: usize = 8_192;
+/// Most tickets that are handed out at once.
+const RELEASE_LEN_MAX: usize = 1_024;
+
+/// Hands out as many executions as the window has room for; answers how many.
+pub(crate) async fn fill_window(
+    store: &Store,
+    bus: &Bus,
+    runs: &Runs,
+    presence: &Presence,
+) -> Result<usize, RelayError> {
+    let window = (presence.slots() * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
+    let room = window.saturating_sub(desk::dispatched(store.pool()).await?).min(RELEASE_LEN_MAX);
+    if room == 0 {
+        return Ok(0);
+    }
+    let released = desk::release(store.pool(), room).await?;
+    if released.is_empty() {
+        return Ok(0);
+    }
+    let mut tickets = Vec::with_capacity(released.len());
+    for row in &released {
+        tickets.push(ticket(runs, row).await?);
+    }
+    let outcomes = bus.publish_tickets(tickets).await;
+    let mut unsent = Vec::new();
+    for (row, outcome) in released.iter().zip(&outcomes) {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, execution.id = %row.execution_id, "a ticket did not reach the broker");
+            unsent.push(DispatchId(row.dispatch_id));
+        }
+    }
+    if !unsent.is_empty() {
+        tracing::warn!(tickets = unsent.len(), "tickets did not reach the broker; they are handed out again");
+        desk::take_back(store.pool(), &unsent).await?;
+    }
+    Ok(released.len() - unsent.len())
+}
+
+async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
+    let run_id = row.run_id();
+    let missing = |message: &str| RelayError::Inconsistent { run_id, message: message.to_owned() };
+    let run = runs.context(row.tenant(), run_id).await?.ok_or_else(|| missing("it is not in its stream"))?;
+    let case = run.case(row.case_id()).ok_or_else(|| missing("a case of it is not in its card"))?;
+    let cell = ExecutionRef {
+        run_id,
+        card_id: run.request.card_id,
+        version: u32::try_from(row.version).unwrap_or_default(),
+        case_id: row.case_id(),
+        model: row.model.clone(),
+        repeat: u16::try_from(row.repeat).unwrap_or_default(),
+    };
+    let mut ticket = Ticket {
+        tenant: row.tenant(),
+        dispatch_id: DispatchId(row.dispatch_id),
+        attempt: u16::try_from(row.attempt).unwrap_or(1),
+        cell,
+        case: Some(case.clone()),
+        traceparent: row.trace.clone(),
+    };
+    let mut payload = ticket_bytes(&ticket);
+    if payload.len() > TICKET_CASE_BYTES_MAX {
+        // Too large for a ticket: the worker fetches the case.
+        ticket.case = None;
+        payload = ticket_bytes(&ticket);
+    }
+    Ok(NewTicket { dispatch_id: ticket.dispatch_id, lane: row.lane(), kind: KIND, run_id, payload: payload.into() })
+}
+
+/// A ticket as JSON; its maps have text keys, so encoding can't fail.
+fn ticket_bytes(ticket: &Ticket) -> Vec<u8> {
+    serde_json::to_vec(ticket).unwrap_or_default()
+}

@@ -1,0 +1,145 @@
+//! Runs with all that their executions share, loaded once and kept for a while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pcs_domain::ids::{PromptCardId, TenantId, TestRunId};
+use pcs_domain::jobs::test_execution::RunPlan;
+use pcs_domain::prompt_card::{Card, PromptCard, TestCase};
+use pcs_domain::test_run::{Requested, TestRun};
+use pcs_store::Store;
+use tokio::time::Instant;
+
+use crate::RelayError;
+
+/// Runs that are kept; each holds its card's cases.
+const RUNS_MAX: usize = 64;
+/// How long the answer "not cancelled" is believed.
+const STATE_FRESH: Duration = Duration::from_millis(500);
+
+/// A run and the part of its card's history that it uses. Neither changes any more.
+pub(crate) struct RunContext {
+    pub(crate) request: Requested,
+    pub(crate) plan: RunPlan,
+    card: Card,
+}
+
+impl RunContext {
+    /// A case of the run.
+    pub(crate) fn case(&self, id: pcs_domain::ids::TestCaseId) -> Option<&TestCase> {
+        self.card.cases.get(&id)
+    }
+
+    /// The cases of the run, in their order.
+    pub(crate) fn cases(&self) -> Vec<&TestCase> {
+        match &self.request.case_ids {
+            Some(ids) => ids.iter().filter_map(|id| self.card.cases.get(id)).collect(),
+            None => self.card.cases_in_order().collect(),
+        }
+    }
+
+    /// Whether a cell is one of the run's matrix.
+    pub(crate) fn has_cell(&self, cell: &pcs_domain::execution::ExecutionRef) -> bool {
+        cell.card_id == self.request.card_id
+            && self.plan.prompts.contains_key(&cell.version)
+            && self.plan.models.contains_key(&cell.model)
+            && cell.repeat < self.request.repeats
+            && self.case(cell.case_id).is_some()
+    }
+}
+
+struct Entry {
+    context: Arc<RunContext>,
+    is_running: bool,
+    checked: Instant,
+    used: Instant,
+}
+
+/// The cache; clones share it.
+#[derive(Clone)]
+pub(crate) struct Runs {
+    store: Store,
+    entries: Arc<Mutex<HashMap<(TenantId, TestRunId), Entry>>>,
+}
+
+impl Runs {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, entries: Arc::default() }
+    }
+
+    /// What the run's executions share; none where there is no such run.
+    pub(crate) async fn context(
+        &self,
+        tenant: TenantId,
+        run_id: TestRunId,
+    ) -> Result<Option<Arc<RunContext>>, RelayError> {
+        if let Some(context) = self.kept(tenant, run_id) {
+            return Ok(Some(context));
+        }
+        let loaded = self.store.load::<TestRun>(tenant, run_id.0).await?;
+        let is_running = matches!(loaded.state, TestRun::Running(_));
+        let Some(request) = loaded.state.request() else { return Ok(None) };
+        let context = Arc::new(self.load_context(tenant, run_id, request.clone()).await?);
+        let now = Instant::now();
+        let entry = Entry { context: Arc::clone(&context), is_running, checked: now, used: now };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.insert((tenant, run_id), entry);
+        if entries.len() > RUNS_MAX {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key);
+            oldest.and_then(|key| entries.remove(&key));
+        }
+        Ok(Some(context))
+    }
+
+    /// Whether the run still waits for results; believed for half a second.
+    pub(crate) async fn is_running(&self, tenant: TenantId, run_id: TestRunId) -> Result<bool, RelayError> {
+        let known = {
+            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.get(&(tenant, run_id)).map(|entry| (entry.is_running, entry.checked.elapsed()))
+        };
+        match known {
+            Some((false, _)) => return Ok(false),
+            Some((true, age)) if age < STATE_FRESH => return Ok(true),
+            Some((true, _)) | None => (),
+        }
+        let state = self.store.load::<TestRun>(tenant, run_id.0).await?.state;
+        let is_running = matches!(state, TestRun::Running(_));
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(&(tenant, run_id)) {
+            entry.is_running = is_running;
+            entry.checked = Instant::now();
+        }
+        Ok(is_running)
+    }
+
+    fn kept(&self, tenant: TenantId, run_id: TestRunId) -> Option<Arc<RunContext>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get_mut(&(tenant, run_id))?;
+        entry.used = Instant::now();
+        Some(Arc::clone(&entry.context))
+    }
+
+    async fn load_context(
+        &self,
+        tenant: TenantId,
+        run_id: TestRunId,
+        request: Requested,
+    ) -> Result<RunContext, RelayError> {
+        let PromptCardId(card_id) = request.card_id;
+        let loaded = self.store.load_at::<PromptCard>(tenant, card_id, request.card_revision).await?;
+        let missing = |message: &str| RelayError::Inconsistent { run_id, message: message.to_owned() };
+        let (PromptCard::Active(card) | PromptCard::Archived(card)) = loaded.state else {
+            return Err(missing("its card does not exist"));
+        };
+        let mut prompts = BTreeMap::new();
+        for version in &request.versions {
+            let prompt = card.prompts.get(version).ok_or_else(|| missing("its card lacks a version"))?;
+            prompts.insert(*version, prompt.clone());
+        }
+        let models = request.models.iter().map(|model| (model.name().to_owned(), model.clone())).collect();
+        let plan =
+            RunPlan { run_id, prompts, models, assertions: request.assertions.clone(), threshold: request.threshold };
+        Ok(RunContext { request, plan, card })
+    }
+}
