@@ -1,0 +1,82 @@
+//! Run plans with their templates and assertions compiled, fetched once per run and kept for a while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pcs_bus::Bus;
+use pcs_domain::ids::{TenantId, TestRunId};
+use pcs_domain::jobs::test_execution::{Question, Reply, RunPlan};
+use pcs_domain::model::ModelSpec;
+use pcs_grading::{Check, Template};
+
+use crate::Obstacle;
+
+/// Plans that are kept.
+const PLANS_MAX: usize = 32;
+
+/// A run plan, ready to be used.
+pub(crate) struct CompiledPlan {
+    /// The templates by version; the text says what is wrong with one that can't be parsed.
+    pub(crate) prompts: BTreeMap<u32, Result<Template, String>>,
+    pub(crate) models: BTreeMap<String, ModelSpec>,
+    /// Demands on every output.
+    pub(crate) checks: Result<Vec<Check>, String>,
+    pub(crate) threshold: Option<f64>,
+}
+
+impl CompiledPlan {
+    fn compile(plan: RunPlan) -> Self {
+        let parse = |source: String| Template::parse(&source).map_err(|error| error.to_string());
+        Self {
+            prompts: plan.prompts.into_iter().map(|(version, source)| (version, parse(source))).collect(),
+            models: plan.models,
+            checks: compile_checks(&plan.assertions),
+            threshold: plan.threshold,
+        }
+    }
+}
+
+/// Compiles assertions, or says what is wrong with the first bad one.
+pub(crate) fn compile_checks(assertions: &[pcs_domain::assertion::Assertion]) -> Result<Vec<Check>, String> {
+    assertions.iter().map(|assertion| Check::compile(assertion).map_err(|error| error.to_string())).collect()
+}
+
+/// The plans that this worker knows.
+pub(crate) struct Plans {
+    bus: Bus,
+    kept: Mutex<HashMap<TestRunId, Arc<CompiledPlan>>>,
+    /// One fetch at a time: all slots start on a new run at once, and one answer serves them all.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl Plans {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus, kept: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) async fn get(&self, tenant: TenantId, run_id: TestRunId) -> Result<Arc<CompiledPlan>, Obstacle> {
+        if let Some(plan) = self.kept(run_id) {
+            return Ok(plan);
+        }
+        let _turn = self.fetching.lock().await;
+        if let Some(plan) = self.kept(run_id) {
+            return Ok(plan);
+        }
+        let plan = match crate::ask(&self.bus, &Question::Plan { tenant, run_id }).await? {
+            Reply::Plan(plan) => Arc::new(CompiledPlan::compile(*plan)),
+            Reply::Unknown { .. } => return Err(Obstacle::Unwanted),
+            Reply::Case(_) | Reply::Wanted { .. } | Reply::Unavailable { .. } => return Err(Obstacle::Relay),
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PLANS_MAX {
+            // Rare, and a plan is cheap to fetch again.
+            kept.clear();
+        }
+        kept.insert(run_id, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    fn kept(&self, run_id: TestRunId) -> Option<Arc<CompiledPlan>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&run_id).cloned()
+    }
+}
