@@ -1,0 +1,63 @@
+//! The OpenAPI 3.1 document: made from the routes themselves, completed with what holds for all of them.
+
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod answers;
+mod complete;
+mod domain;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+
+use crate::problem::{FieldError, ProblemBody};
+
+pub(crate) use self::domain::{AssertionDoc, ModelSpecDoc, VerdictDoc};
+
+/// The name of the security scheme.
+pub(crate) const API_KEY: &str = "api_key";
+
+/// What is not said by any single route.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Prompt Card System",
+        version = "1",
+        description = "Prompt cards, their test cases, and runs of them against models. Commands take an \
+                       Idempotency-Key and answer with Pcs-Position; reads take min_position to see them."
+    ),
+    components(schemas(ProblemBody, FieldError)),
+    modifiers(&Security),
+    tags(
+        (name = "cards", description = "Prompt cards and their life"),
+        (name = "versions", description = "What a card's prompt was, and how versions differ"),
+        (name = "labels", description = "Names for versions, such as production"),
+        (name = "cases", description = "Test cases of a card"),
+        (name = "runs", description = "Runs of versions, models and cases"),
+        (name = "results", description = "What came of each execution"),
+        (name = "system", description = "How this process is"),
+    )
+)]
+pub(crate) struct ApiDoc;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme(API_KEY, scheme);
+    }
+}
+
+/// The whole document as JSON.
+#[must_use]
+pub fn document() -> Value {
+    let (_, document) = crate::routes::documented().split_for_parts();
+    // A document of strings and maps can always be written; the tests read it.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    domain::define(&mut document);
+    complete::complete(&mut document);
+    document
+}

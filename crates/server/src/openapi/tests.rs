@@ -1,0 +1,237 @@
+//! The document is whole: every route, every schema, and the fields that answers really have.
+
+use std::collections::BTreeSet;
+
+use pcs_domain::Timestamp;
+use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, TestCaseId, TestRunId};
+use pcs_domain::test_run::Lane;
+use pcs_projections::card_detail::{CaseRow, VersionRow};
+use pcs_projections::card_list::CardRow;
+use pcs_projections::execution_results::{Attempt, ResultError, ResultRow, ResultStatus};
+use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::document;
+
+/// The contract: every route there shall be.
+const ROUTES: &[(&str, &[&str])] = &[
+    ("/api/v1/cards", &["get", "post"]),
+    ("/api/v1/cards/{card_id}", &["get", "patch"]),
+    ("/api/v1/cards/{card_id}/archive", &["post"]),
+    ("/api/v1/cards/{card_id}/restore", &["post"]),
+    ("/api/v1/cards/{card_id}/publish", &["post"]),
+    ("/api/v1/cards/{card_id}/unpublish", &["post"]),
+    ("/api/v1/cards/{card_id}/versions", &["get"]),
+    ("/api/v1/cards/{card_id}/versions/{version}", &["get"]),
+    ("/api/v1/cards/{card_id}/diff", &["get"]),
+    ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
+    ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
+    ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
+    ("/api/v1/runs", &["get", "post"]),
+    ("/api/v1/runs/{run_id}", &["get"]),
+    ("/api/v1/runs/{run_id}/cancel", &["post"]),
+    ("/api/v1/runs/{run_id}/results", &["get"]),
+    ("/api/v1/executions/{execution_id}", &["get"]),
+    ("/api/v1/openapi.json", &["get"]),
+    ("/", &["get"]),
+    ("/healthz", &["get"]),
+    ("/readyz", &["get"]),
+    ("/metrics", &["get"]),
+];
+
+#[test]
+fn every_route_of_the_contract_is_described_and_no_other() {
+    let document = document();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let described: BTreeSet<(String, BTreeSet<String>)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, item)| (path.clone(), item.as_object().unwrap().keys().cloned().collect()))
+        .collect();
+    let contract = ROUTES
+        .iter()
+        .map(|(path, methods)| ((*path).to_owned(), methods.iter().map(|method| (*method).to_owned()).collect()));
+    assert_eq!(described, contract.collect());
+}
+
+#[test]
+fn every_gated_route_needs_a_key_and_tells_its_problems() {
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let gated = path.starts_with("/api/v1/") && !path.ends_with("/openapi.json");
+            assert_eq!(operation.get("security").is_some(), gated, "{method} {path}");
+            assert!(operation["responses"].get("default").is_some(), "{method} {path}");
+            if gated {
+                for status in ["401", "403", "422", "503"] {
+                    let media = &operation["responses"][status]["content"]["application/problem+json"];
+                    assert_eq!(media["schema"]["$ref"], "#/components/schemas/Problem", "{method} {path} {status}");
+                }
+                let parameters = operation["parameters"].as_array().unwrap();
+                let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+                assert_eq!(has("Idempotency-Key"), method != "get", "{method} {path}");
+                assert!(has("min_position") || method != "get", "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| match value.as_str() {
+                Some(target) if key == "$ref" => drop(found.insert(target)),
+                _ => references(value, found),
+            }),
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => (),
+        }
+    }
+    let document = document();
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for target in found {
+        assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target}");
+    }
+    let model = &document["components"]["schemas"]["ModelSpec"];
+    assert!(model["properties"]["base_url"].is_object() && model["additionalProperties"] == json!(false), "{model}");
+}
+
+fn moment() -> Timestamp {
+    Timestamp::EPOCH
+}
+
+fn rows() -> Vec<(&'static str, Value)> {
+    let card = CardRow {
+        id: PromptCardId(Uuid::nil()),
+        title: String::new(),
+        description: String::new(),
+        prompt: String::new(),
+        category: String::new(),
+        tags: Vec::new(),
+        metadata: serde_json::Map::new(),
+        created_by: ActorId(Uuid::nil()),
+        created_at: moment(),
+        updated_at: moment(),
+        version: 1,
+        is_public: false,
+        archived: false,
+        labels: std::collections::BTreeMap::new(),
+        case_count: 0,
+        revision: 1,
+    };
+    let version = VersionRow {
+        version: 1,
+        prompt: String::new(),
+        message: String::new(),
+        author: ActorId(Uuid::nil()),
+        created_at: moment(),
+    };
+    let case = CaseRow {
+        id: TestCaseId(Uuid::nil()),
+        name: String::new(),
+        input: serde_json::Map::new(),
+        expected_output: None,
+        assertions: Vec::new(),
+        threshold: None,
+        created_at: moment(),
+    };
+    let attempt = Attempt {
+        attempt: 1,
+        worker: String::new(),
+        class: String::new(),
+        error: String::new(),
+        retry_at: None,
+        at: moment(),
+    };
+    vec![
+        ("Card", serde_json::to_value(card).unwrap()),
+        ("Version", serde_json::to_value(version).unwrap()),
+        ("Case", serde_json::to_value(case).unwrap()),
+        ("Attempt", serde_json::to_value(attempt).unwrap()),
+        ("Run", serde_json::to_value(run()).unwrap()),
+        ("Result", serde_json::to_value(result()).unwrap()),
+    ]
+}
+
+fn run() -> Run {
+    let model = ModelSummary {
+        model: String::new(),
+        executions: 0,
+        passed: 0,
+        failed: 0,
+        errors: 0,
+        pass_rate: None,
+        latency_ms: Latency::default(),
+        tokens: Tokens::default(),
+        cost_usd: None,
+    };
+    Run {
+        id: TestRunId(Uuid::nil()),
+        name: String::new(),
+        status: RunStatus::Running,
+        card_id: PromptCardId(Uuid::nil()),
+        card_revision: 1,
+        versions: vec![1],
+        models: Vec::new(),
+        repeats: 1,
+        cases: 1,
+        lane: Lane::Std,
+        requested_by: ActorId(Uuid::nil()),
+        requested_at: moment(),
+        ended_at: None,
+        revision: 1,
+        totals: Totals::default(),
+        by_model: vec![model],
+    }
+}
+
+fn result() -> ResultRow {
+    ResultRow {
+        execution_id: ExecutionId(Uuid::nil()),
+        run_id: TestRunId(Uuid::nil()),
+        card_id: PromptCardId(Uuid::nil()),
+        version: 1,
+        case_id: TestCaseId(Uuid::nil()),
+        case_name: None,
+        model: String::new(),
+        repeat: 0,
+        status: ResultStatus::Error,
+        success: false,
+        score: None,
+        input: serde_json::Map::new(),
+        output: None,
+        verdicts: Vec::new(),
+        latency_ms: None,
+        input_tokens: None,
+        output_tokens: None,
+        cost_usd: None,
+        error: Some(ResultError { class: String::new(), message: String::new() }),
+        attempt: 1,
+        worker: String::new(),
+        executed_at: moment(),
+        position: 1,
+    }
+}
+
+#[test]
+fn the_schemas_have_the_fields_that_answers_have() {
+    let document = document();
+    let mut compared = rows();
+    let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
+    compared.push(("Totals", run["totals"].clone()));
+    compared.push(("ModelSummary", run["by_model"][0].clone()));
+    compared.push(("Latency", run["by_model"][0]["latency_ms"].clone()));
+    compared.push(("Tokens", run["by_model"][0]["tokens"].clone()));
+    for (name, row) in compared {
+        let schema = &document["components"]["schemas"][name];
+        let described: BTreeSet<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        let real: BTreeSet<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(described, real, "{name}");
+        let required: BTreeSet<String> = serde_json::from_value(schema["required"].clone()).unwrap();
+        assert_eq!(required.iter().collect::<BTreeSet<_>>(), real, "required of {name}: answers leave nothing out");
+    }
+}

@@ -1,0 +1,295 @@
+//! What is checked of a run before anything is written: a run that can't work must not cost a single call.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use pcs_domain::assertion::Assertion;
+use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId};
+use pcs_domain::limits;
+use pcs_domain::model::ModelSpec;
+use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
+use pcs_domain::test_run::{Lane, Requested};
+use pcs_grading::{Check, Template};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::edge::command::CommandBody;
+use crate::openapi::{AssertionDoc, ModelSpecDoc};
+use crate::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
+
+/// The providers that workers know, and whether their ids need a model after the colon.
+const PROVIDERS: [(&str, bool); 7] = [
+    ("echo", false),
+    ("scripted", false),
+    ("recorded", true),
+    ("openai", true),
+    ("anthropic", true),
+    ("gemini", true),
+    ("ollama", true),
+];
+/// Longest address of a model, in bytes.
+const BASE_URL_BYTES_MAX: usize = 2_048;
+/// The label that every card has: its newest version.
+const LATEST: &str = "latest";
+/// Longest time for all checks: a template with loops over large variables can take long for each of 50,000 cases.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A run to start.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRun {
+    #[schema(value_type = Uuid)]
+    pub(super) card_id: PromptCardId,
+    /// How people call it.
+    #[serde(default)]
+    name: String,
+    /// The prompt versions; the newest where neither these nor labels are given.
+    #[serde(default)]
+    versions: Vec<u32>,
+    /// Labels of further versions; `latest` is the newest.
+    #[serde(default)]
+    labels: Vec<String>,
+    #[schema(value_type = Vec<ModelSpecDoc>)]
+    models: Vec<ModelSpec>,
+    /// The cases; all of the card's where it is absent.
+    #[schema(value_type = Option<Vec<Uuid>>)]
+    case_ids: Option<Vec<TestCaseId>>,
+    /// How often each cell runs.
+    #[serde(default = "once")]
+    #[schema(minimum = 1, maximum = 1000)]
+    repeats: u16,
+    /// Demands on every output, beside the case's own.
+    #[serde(default)]
+    #[schema(value_type = Vec<AssertionDoc>, required = false)]
+    assertions: Vec<Assertion>,
+    /// The score from which a case without a threshold of its own passes.
+    threshold: Option<f64>,
+    #[serde(default)]
+    #[schema(value_type = Option<crate::openapi::answers::Lane>)]
+    lane: Lane,
+}
+
+impl CommandBody for NewRun {}
+
+fn once() -> u16 {
+    1
+}
+
+/// The run that the request asks for, checked against the card as it is at this revision.
+pub(crate) fn check(
+    request: NewRun,
+    card: &PromptCard,
+    card_revision: i64,
+    requested_by: ActorId,
+) -> Result<Requested, Problem> {
+    let card = match card {
+        PromptCard::Absent => return Err(PromptCardRejection::NotFound.into()),
+        PromptCard::Archived(_) => return Err(PromptCardRejection::IsArchived.into()),
+        PromptCard::Active(card) => card,
+    };
+    check_name(&request.name)?;
+    check_threshold(request.threshold)?;
+    check_models(&request.models)?;
+    let versions = versions(card, request.versions, &request.labels)?;
+    let cases = cases(card, request.case_ids.as_deref())?;
+    check_assertions(&request.assertions, &cases)?;
+    check_variables(card, &versions, &cases)?;
+    Ok(Requested {
+        name: request.name,
+        card_id: request.card_id,
+        card_revision,
+        versions,
+        models: request.models,
+        cases: u32::try_from(cases.len()).unwrap_or(u32::MAX),
+        case_ids: request.case_ids,
+        repeats: request.repeats,
+        assertions: request.assertions,
+        threshold: request.threshold,
+        // The domain counts them.
+        executions: 0,
+        lane: request.lane,
+        requested_by,
+    })
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    let (len, max) = (name.chars().count(), limits::NAME_CHARS_MAX);
+    if len <= max {
+        return Ok(());
+    }
+    let message = format!("name has {len} characters, and at most {max} are allowed");
+    Err(Problem::unprocessable("field_too_long", &message).field("name", &message))
+}
+
+fn check_threshold(threshold: Option<f64>) -> Result<(), Problem> {
+    if threshold.is_none_or(|share| (0.0..=1.0).contains(&share)) {
+        return Ok(());
+    }
+    let message = "threshold must be a number from 0 to 1";
+    Err(Problem::unprocessable("out_of_range", message).field("threshold", message))
+}
+
+fn check_models(models: &[ModelSpec]) -> Result<(), Problem> {
+    // A longer list is refused by the domain; its models need not be read.
+    let checked = models.iter().take(limits::RUN_MODELS_MAX).enumerate();
+    let errors: Vec<FieldError> = checked
+        .filter_map(|(nth, model)| {
+            let message = wrong_with(model)?;
+            Some(FieldError { field: format!("models[{nth}]"), message })
+        })
+        .take(FIELD_ERRORS_MAX)
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::unprocessable("invalid_model", "a model can't be asked as it is described").with_errors(errors))
+}
+
+fn wrong_with(model: &ModelSpec) -> Option<String> {
+    let Some((provider, needs_model)) = PROVIDERS.iter().find(|(name, _)| *name == model.provider()) else {
+        let known = PROVIDERS.map(|(name, _)| name).join(", ");
+        return Some(format!("{:?} is no provider; there are {known}", model.provider()));
+    };
+    if *needs_model && model.model().trim().is_empty() {
+        return Some(format!("the id names no model: write {provider}:<model>"));
+    }
+    if model.script.is_some() && *provider != "scripted" {
+        return Some(format!("only scripted models have a script, and this is {provider}"));
+    }
+    let name = model.name();
+    if name.trim().is_empty() || name.chars().count() > limits::NAME_CHARS_MAX {
+        return Some(format!("the label must have 1 to {} characters", limits::NAME_CHARS_MAX));
+    }
+    model.base_url.as_deref().and_then(wrong_with_url)
+}
+
+/// Only the form: which addresses workers may call is theirs to decide, when they call.
+fn wrong_with_url(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
+    match authority {
+        Some(host) if !host.is_empty() && !host.contains('@') && plain && url.len() <= BASE_URL_BYTES_MAX => None,
+        Some(host) if host.contains('@') => Some("base_url must not hold a user or a password".to_owned()),
+        _ => Some("base_url must be an http:// or https:// address".to_owned()),
+    }
+}
+
+/// Named versions, then those of labels that are not named yet; the newest where none is named.
+fn versions(card: &Card, named: Vec<u32>, labels: &[String]) -> Result<Vec<u32>, Problem> {
+    let latest = card.latest_version();
+    if let Some(version) = named.iter().find(|version| !card.prompts.contains_key(version)) {
+        return Err(PromptCardRejection::NoSuchVersion { version: *version, latest }.into());
+    }
+    let mut versions = named;
+    for label in labels {
+        let version = if label == LATEST { Some(latest) } else { card.labels.get(label).copied() };
+        let Some(version) = version else {
+            let message = PromptCardRejection::NoSuchLabel { label: label.clone() }.to_string();
+            return Err(Problem::unprocessable("label_not_found", &message).field("labels", &message));
+        };
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    if versions.is_empty() {
+        versions.push(latest);
+    }
+    Ok(versions)
+}
+
+fn cases<'a>(card: &'a Card, named: Option<&[TestCaseId]>) -> Result<Vec<&'a TestCase>, Problem> {
+    let Some(named) = named else {
+        return Ok(card.cases_in_order().collect());
+    };
+    let find = |(nth, id): (usize, &TestCaseId)| {
+        card.cases.get(id).ok_or_else(|| {
+            let message = PromptCardRejection::NoSuchCase { case_id: *id }.to_string();
+            Problem::unprocessable("case_not_found", &message).field(format!("case_ids[{nth}]"), &message)
+        })
+    };
+    named.iter().enumerate().map(find).collect()
+}
+
+fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Problem> {
+    if of_run.len() > limits::ASSERTIONS_MAX {
+        let message =
+            format!("there are {} assertions, and at most {} are allowed", of_run.len(), limits::ASSERTIONS_MAX);
+        return Err(Problem::unprocessable("too_many_items", &message).field("assertions", &message));
+    }
+    let mut errors = Vec::new();
+    // Thousands of cases mostly have the same few assertions, and compiling one may mean a regular expression.
+    let mut good = HashSet::new();
+    let of_run = of_run.iter().enumerate().map(|(nth, assertion)| (None, nth, assertion));
+    let of_cases = cases.iter().flat_map(|case| {
+        case.assertions.iter().enumerate().map(|(nth, assertion)| (Some(case.name.as_str()), nth, assertion))
+    });
+    for (case, nth, assertion) in of_run.chain(of_cases) {
+        let text = serde_json::to_string(assertion).unwrap_or_default();
+        if good.contains(&text) {
+            continue;
+        }
+        if let Err(error) = Check::compile(assertion) {
+            let owner = case.map_or_else(String::new, |name| format!("case {name:?}: "));
+            errors.push(FieldError { field: format!("assertions[{nth}]"), message: format!("{owner}{error}") });
+            if errors.len() == FIELD_ERRORS_MAX {
+                break;
+            }
+        } else {
+            good.insert(text);
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::unprocessable("invalid_assertion", "an assertion can't be checked").with_errors(errors))
+}
+
+/// Every variable of every version has a value in every case.
+fn check_variables(card: &Card, versions: &[u32], cases: &[&TestCase]) -> Result<(), Problem> {
+    let mut templates = Vec::with_capacity(versions.len());
+    for version in versions.iter().take(limits::RUN_VERSIONS_MAX) {
+        let prompt = card.prompts.get(version).map_or("", String::as_str);
+        let template = Template::parse(prompt).map_err(|error| {
+            let message = format!("version {version}: {error}");
+            Problem::unprocessable("invalid_template", &message).field("versions", &message)
+        })?;
+        templates.push((version, template));
+    }
+    let started = Instant::now();
+    let mut errors = Vec::new();
+    for (version, template) in &templates {
+        for case in cases {
+            if started.elapsed() > CHECK_TIME_MAX {
+                return Err(too_slow());
+            }
+            for variable in template.missing(&case.input) {
+                let message =
+                    format!("version {version}, case {:?}: the variable {variable:?} has no value", case.name);
+                errors.push(FieldError { field: variable, message });
+                if errors.len() == FIELD_ERRORS_MAX {
+                    return Err(missing(errors));
+                }
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(missing(errors)) }
+}
+
+fn missing(errors: Vec<FieldError>) -> Problem {
+    let detail = "a variable of a prompt has no value in a case";
+    Problem::unprocessable("missing_variable", detail).with_errors(errors)
+}
+
+fn too_slow() -> Problem {
+    let detail = format!(
+        "the templates are too slow to check against all cases within {} s; use simpler ones, or fewer cases",
+        CHECK_TIME_MAX.as_secs()
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template_too_slow", detail)
+}
+
+#[cfg(test)]
+#[path = "run_request_tests.rs"]
+mod tests;

@@ -1,0 +1,95 @@
+//! How this process is, and what its API is: open to everybody who reaches the port.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::openapi;
+use crate::problem::Problem;
+use crate::readiness::{ReadinessReport, lags};
+use crate::state::AppState;
+
+/// The media type of the text that Prometheus reads.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Longest time for what is measured in the database: a scrape that takes too long is lost as a whole.
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What `/` says until the web UI is there.
+const WELCOME: &str = "Prompt Card System\n\n\
+    API:        /api/v1 (send 'Authorization: Bearer <api key>')\n\
+    OpenAPI:    /api/v1/openapi.json\n\
+    Health:     /healthz, /readyz\n\
+    Metrics:    /metrics\n\n\
+    On the command line: pcs --help\n";
+
+/// Made once: the routes don't change while the process runs.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi::document().to_string().into());
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(welcome))
+        .routes(routes!(document))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+}
+
+/// Says what this is.
+#[utoipa::path(get, path = "/", tag = "system",
+    responses((status = 200, body = String, content_type = "text/plain", description = "Where to go")))]
+async fn welcome() -> &'static str {
+    WELCOME
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "system",
+    responses((status = 200, body = Object, description = "OpenAPI 3.1")))]
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
+}
+
+/// Says that the process is up.
+#[utoipa::path(get, path = "/healthz", tag = "system",
+    responses((status = 200, body = String, content_type = "text/plain", description = "It is up")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Says whether the process can do its work.
+#[utoipa::path(get, path = "/readyz", tag = "system", responses(
+    (status = 200, body = ReadinessReport, description = "It can"),
+    (status = 503, body = ReadinessReport, description = "It can't; a check says why")))]
+async fn readyz(State(state): State<AppState>) -> Response {
+    let report = state.readiness().report().await;
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+/// Metrics for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "The metrics")))]
+async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
+    let metrics = state.metrics();
+    // A database that is down must not hide the other metrics: these gauges then stay as they were.
+    let measured =
+        tokio::time::timeout(MEASURE_TIMEOUT, async { (state.store().head().await, lags(state.store()).await) });
+    match measured.await {
+        Ok((Ok(head), Ok(lags))) => {
+            metrics.set_head(head);
+            lags.into_iter().for_each(|(projection, lag)| metrics.set_lag(projection, lag));
+        }
+        Ok((Err(error), _)) => tracing::warn!(error = %error, "the head of the log could not be measured"),
+        Ok((_, Err(error))) => tracing::warn!(error = %error, "the lag of projections could not be measured"),
+        Err(_) => tracing::warn!("the database was too slow to measure the log"),
+    }
+    let text = metrics.encode().map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
