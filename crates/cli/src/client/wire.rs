@@ -1,0 +1,229 @@
+//! The JSON of lists and cards as the client reads and writes it; what it does not use, it does not require.
+
+use std::collections::BTreeMap;
+
+use pcs_domain::assertion::Assertion;
+use pcs_domain::prompt_card::CaseDraft;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One page of a list.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Page<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// A card.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Card {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Free text.
+    pub description: String,
+    /// The template of its newest version.
+    pub prompt: String,
+    /// Empty for none.
+    pub category: String,
+    /// Sorted.
+    pub tags: Vec<String>,
+    /// The team's own fields.
+    pub metadata: Map<String, Value>,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was changed.
+    pub updated_at: String,
+    /// Its newest version.
+    pub version: u32,
+    /// Whether everybody may see it.
+    pub is_public: bool,
+    /// Whether it is out of use.
+    pub archived: bool,
+    /// Labels and the versions they point to.
+    pub labels: BTreeMap<String, u32>,
+    /// How many cases it has.
+    pub case_count: u64,
+    /// The version of its stream, for `If-Match`.
+    pub revision: i64,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A new card.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct NewCard {
+    /// Its title.
+    pub title: String,
+    /// Its template.
+    pub prompt: String,
+    /// Free text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// The team's own fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// Whether everybody may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_public: Option<bool>,
+}
+
+/// What changes of a card; an absent field stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CardChange {
+    /// A new title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// A new template: a new version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// A new description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A new category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// New tags, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// New metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// Why the prompt changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl CardChange {
+    /// Whether nothing changes; a message alone changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self { message: self.message.clone(), ..Self::default() }
+    }
+}
+
+/// A version of a card's prompt.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CardVersion {
+    /// Its number.
+    pub version: u32,
+    /// The template.
+    pub prompt: String,
+    /// Why it came about.
+    pub message: String,
+    /// Who wrote it.
+    pub author: String,
+    /// When.
+    pub created_at: String,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// What lies between two versions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CardDiff {
+    /// The older version.
+    pub from: u32,
+    /// The newer version.
+    pub to: u32,
+    /// The difference in unified form.
+    pub unified: String,
+    /// The difference by lines.
+    #[serde(default)]
+    pub lines: Vec<Value>,
+}
+
+/// A case of a card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Case {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The values of the template's variables.
+    pub input: Map<String, Value>,
+    /// The right answer, where there is one.
+    pub expected_output: Option<String>,
+    /// What is demanded of the output.
+    pub assertions: Vec<Assertion>,
+    /// The score from which it passes.
+    pub threshold: Option<f64>,
+    /// When it was added.
+    pub created_at: String,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// Cases to be added.
+#[derive(Debug, Serialize)]
+pub struct NewCases<'a> {
+    /// The cases.
+    pub cases: Vec<NewCase<'a>>,
+    /// What to do with those that the card has with other assertions: `change`, or `refuse`.
+    pub on_duplicate: &'static str,
+}
+
+/// A case to be added.
+#[derive(Debug, Serialize)]
+pub struct NewCase<'a> {
+    /// Its name; the card numbers it without one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub name: &'a str,
+    /// The values of the template's variables.
+    pub input: &'a Map<String, Value>,
+    /// The right answer, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_output: Option<&'a str>,
+    /// What is demanded of the output.
+    #[serde(skip_serializing_if = "<[Assertion]>::is_empty")]
+    pub assertions: &'a [Assertion],
+    /// The score from which it passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+}
+
+impl<'a> From<&'a CaseDraft> for NewCase<'a> {
+    fn from(draft: &'a CaseDraft) -> Self {
+        Self {
+            name: &draft.name,
+            input: &draft.input,
+            expected_output: draft.expected_output.as_deref(),
+            assertions: &draft.assertions,
+            threshold: draft.threshold,
+        }
+    }
+}
+
+/// What adding cases did.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AddedCases {
+    /// How many are new.
+    pub added: u64,
+    /// How many have other assertions now.
+    pub changed: u64,
+    /// How many were there already.
+    pub unchanged: u64,
+    /// The ids, in the order of the request.
+    pub case_ids: Vec<String>,
+    /// How many cases the card has now.
+    pub case_count: u64,
+}

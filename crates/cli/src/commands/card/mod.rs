@@ -1,0 +1,253 @@
+//! `pcs card …`: cards, their versions, labels and cases.
+
+mod read;
+mod write;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use super::exit::{CliError, ExitStatus};
+use super::output::Output;
+use crate::client::Api;
+use crate::client::connection::Connection;
+
+/// Make, change and look at cards.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum CardCommand {
+    /// Make a card
+    Create(Create),
+    /// List cards
+    List(List),
+    /// Show a card and its prompt
+    Show(Show),
+    /// Change a card: a new prompt is a new version
+    Revise(Revise),
+    /// Put a card out of use
+    Archive(WithReason),
+    /// Put an archived card to use again
+    Restore(Named),
+    /// Show a card to everybody
+    Publish(Named),
+    /// Show a card to the team only
+    Unpublish(Named),
+    /// List the versions of a card's prompt
+    Versions(Named),
+    /// Show what changed between two versions
+    Diff(Diff),
+    /// Point a label, such as `production`, to a version
+    Label(Label),
+    /// Take a label away
+    Unlabel(Unlabel),
+    /// List a card's cases, or add some from a file
+    Cases(Cases),
+}
+
+/// A card, by its id or its exact title.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Named {
+    /// The card: its id or its exact title
+    pub card: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A card and why.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WithReason {
+    /// The card, and how to print it
+    #[command(flatten)]
+    pub named: Named,
+    /// Why
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// What `card create` and `card revise` say about a card.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Words {
+    /// The prompt: a file, or - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub prompt_file: Option<PathBuf>,
+    /// The prompt itself
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// What the card is for
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Its category
+    #[arg(long)]
+    pub category: Option<String>,
+    /// A tag; may be repeated, and replaces all tags that the card has
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// The team's own fields, as a JSON object
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// `card create`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Create {
+    /// The title, by which suites find the card
+    #[arg(long)]
+    pub title: String,
+    /// The rest of the card
+    #[command(flatten)]
+    pub words: Words,
+    /// Show the card to everybody
+    #[arg(long)]
+    pub public: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card revise`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Revise {
+    /// The card, and how to print it
+    #[command(flatten)]
+    pub named: Named,
+    /// A new title
+    #[arg(long)]
+    pub title: Option<String>,
+    /// What changes
+    #[command(flatten)]
+    pub words: Words,
+    /// Why the prompt changes
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// Refuse when the card is no longer at this revision, as `card show` tells it
+    #[arg(long, value_name = "N")]
+    pub revision: Option<i64>,
+}
+
+/// `card list`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct List {
+    /// Words in title, description or prompt
+    #[arg(long, short, value_name = "WORDS")]
+    pub query: Option<String>,
+    /// Only this category
+    #[arg(long)]
+    pub category: Option<String>,
+    /// Only cards with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Only public or only private cards
+    #[arg(long, value_parser = ["public", "private"])]
+    pub visibility: Option<String>,
+    /// Archived cards instead of those in use
+    #[arg(long)]
+    pub archived: bool,
+    /// Most cards to list
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card show`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Show {
+    /// The card, and how to print it
+    #[command(flatten)]
+    pub named: Named,
+    /// Another version than the newest
+    #[arg(long, value_name = "N")]
+    pub version: Option<u32>,
+    /// Print the prompt alone, as it is
+    #[arg(long, conflicts_with = "json")]
+    pub prompt: bool,
+}
+
+/// `card diff`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Diff {
+    /// The card: its id or its exact title
+    pub card: String,
+    /// The older version
+    pub from: u32,
+    /// The newer version
+    pub to: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card label`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Label {
+    /// The card: its id or its exact title
+    pub card: String,
+    /// The label
+    pub label: String,
+    /// The version
+    pub version: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card unlabel`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Unlabel {
+    /// The card: its id or its exact title
+    pub card: String,
+    /// The label
+    pub label: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card cases`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Cases {
+    /// The card, and how to print it
+    #[command(flatten)]
+    pub named: Named,
+    /// Add the cases of a .jsonl, .json or .yaml file; those that the card has are changed to it
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+    /// Most cases to list
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+fn json_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is not a JSON object: {error}"))
+}
+
+impl CardCommand {
+    /// Does it against the server that the environment names.
+    pub async fn execute(self) -> Result<ExitStatus, CliError> {
+        let api = Api::new(&Connection::discover()?)?;
+        self.against(&api, &mut Output::of_process()).await
+    }
+
+    async fn against(self, api: &Api, output: &mut Output) -> Result<ExitStatus, CliError> {
+        match self {
+            Self::Create(create) => write::create(api, create, output).await,
+            Self::Revise(revise) => write::revise(api, revise, output).await,
+            Self::Archive(archive) => {
+                write::action(api, &archive.named, "archive", archive.reason.as_deref(), output).await
+            }
+            Self::Restore(named) => write::action(api, &named, "restore", None, output).await,
+            Self::Publish(named) => write::action(api, &named, "publish", None, output).await,
+            Self::Unpublish(named) => write::action(api, &named, "unpublish", None, output).await,
+            Self::Label(label) => write::label(api, &label, output).await,
+            Self::Unlabel(unlabel) => write::unlabel(api, &unlabel, output).await,
+            Self::List(list) => read::list(api, list, output).await,
+            Self::Show(show) => read::show(api, &show, output).await,
+            Self::Versions(named) => read::versions(api, &named, output).await,
+            Self::Diff(diff) => read::diff(api, &diff, output).await,
+            Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
+            Self::Cases(cases) => read::cases(api, &cases, output).await,
+        }?;
+        Ok(ExitStatus::Success)
+    }
+}

@@ -1,0 +1,27 @@
+//! What a person calls against a running server.
+
+pub mod run;
+pub mod card;
+pub mod runs;
+pub mod exit;
+pub mod output;
+pub mod page;
+pub mod target;
+
+use std::process::ExitCode;
+
+use self::exit::{CliError, ExitStatus};
+
+/// The exit code of a command; says its error on standard error, if there is anybody to read it.
+#[must_use]
+pub fn finish(result: Result<ExitStatus, CliError>) -> ExitCode {
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            if !error.is_silent() {
+                eprintln!("error: {error}");
+            }
+            error.exit_status().into()
+        }
+    }
+}

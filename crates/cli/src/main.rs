@@ -1,0 +1,70 @@
+//! The program `pcs`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pcs::{commands, roles};
+
+/// The system failed: a server, a database or a broker.
+const EXIT_SYSTEM: u8 = 3;
+
+/// Prompt cards: versioned prompt templates with test cases, run on a fleet of workers, recorded as events.
+#[derive(Parser)]
+#[command(name = "pcs", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start PostgreSQL, NATS and every role on this machine
+    Up(roles::up::Up),
+    /// Run a suite of test cases and wait for its results
+    Run(commands::run::RunArgs),
+    /// Make, change and look at cards
+    #[command(subcommand)]
+    Card(commands::card::CardCommand),
+    /// Look at runs and cancel them
+    #[command(subcommand)]
+    Runs(commands::runs::RunsCommand),
+    /// Serve the HTTP API
+    Serve(roles::Serve),
+    /// Schedule jobs and record results
+    Relay(roles::Relay),
+    /// Keep the read models up to date
+    Project(roles::Project),
+    /// Do jobs
+    Work(roles::Work),
+    /// Bring the database schema up to date
+    Migrate(roles::Migrate),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    runtime.block_on(execute(cli.command))
+}
+
+async fn execute(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Run(args) => return commands::finish(args.execute().await),
+        Command::Card(card) => return commands::finish(card.execute().await),
+        Command::Runs(runs) => return commands::finish(runs.execute().await),
+        Command::Up(up) => up.execute().await,
+        Command::Serve(serve) => serve.execute().await,
+        Command::Relay(relay) => relay.execute().await,
+        Command::Project(project) => project.execute().await,
+        Command::Work(work) => work.execute().await,
+        Command::Migrate(migrate) => migrate.execute().await,
+    };
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("pcs: {error:#}");
+    ExitCode::from(EXIT_SYSTEM)
+}

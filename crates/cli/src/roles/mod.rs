@@ -1,0 +1,140 @@
+//! What serves: each role is a subcommand and can run in a process of its own, or all in one with `pcs up`.
+
+mod settings;
+pub mod services;
+pub mod up;
+
+use clap::Args;
+use pcs_bus::{Bus, BusConfig};
+use pcs_store::{Store, StoreConfig};
+
+pub use self::settings::{DatabaseArgs, NatsArgs, ServeArgs, WorkArgs};
+use crate::lifecycle::{Lifecycle, Stage};
+use crate::telemetry;
+
+/// What a role logs where nothing else is said.
+const LOG_FILTER: &str = "info,sqlx=warn,async_nats=warn,hyper=warn,genai=off";
+
+/// `pcs serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// `pcs relay`.
+#[derive(Args, Clone, Debug)]
+pub struct Relay {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    nats: NatsArgs,
+}
+
+/// `pcs project`.
+#[derive(Args, Clone, Debug)]
+pub struct Project {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// `pcs work`.
+#[derive(Args, Clone, Debug)]
+pub struct Work {
+    #[command(flatten)]
+    nats: NatsArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// `pcs migrate`.
+#[derive(Args, Clone, Debug)]
+pub struct Migrate {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+impl Serve {
+    /// Serves HTTP until told to stop.
+    ///
+    /// # Errors
+    /// Where the database can't be reached or the address is taken.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        telemetry::start(LOG_FILTER);
+        let lifecycle = Lifecycle::default();
+        let store = connect_store(&self.database, "pcs serve").await?;
+        let address = services::serve(&lifecycle, store, &self.serve, Vec::new()).await?;
+        tracing::info!(%address, "serving");
+        lifecycle.run_until_signal().await
+    }
+}
+
+impl Relay {
+    /// Schedules and records until told to stop.
+    ///
+    /// # Errors
+    /// Where the database or the broker can't be reached.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        telemetry::start(LOG_FILTER);
+        let lifecycle = Lifecycle::default();
+        let store = connect_store(&self.database, "pcs relay").await?;
+        let bus = connect_bus(&self.nats, "pcs relay").await?;
+        services::relay(&lifecycle, store, bus);
+        lifecycle.run_until_signal().await
+    }
+}
+
+impl Project {
+    /// Keeps the read models up until told to stop.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        telemetry::start(LOG_FILTER);
+        let lifecycle = Lifecycle::default();
+        let store = connect_store(&self.database, "pcs project").await?;
+        services::project(&lifecycle, &store);
+        lifecycle.run_until_signal().await
+    }
+}
+
+impl Work {
+    /// Does jobs until told to stop.
+    ///
+    /// # Errors
+    /// Where the broker can't be reached.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        telemetry::start(LOG_FILTER);
+        let lifecycle = Lifecycle::default();
+        let bus = connect_bus(&self.nats, "pcs work").await?;
+        services::work(&lifecycle, Stage::Front, bus, &self.work)?;
+        lifecycle.run_until_signal().await
+    }
+}
+
+impl Migrate {
+    /// Brings the database schema up to date and makes the first administrator.
+    ///
+    /// # Errors
+    /// Where the database can't be reached or a migration fails.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        telemetry::start(LOG_FILTER);
+        let pool = sqlx::PgPool::connect(&self.database.url()?).await?;
+        pcs_store::migrate(&pool).await?;
+        if let Some(credentials) = pcs_auth::bootstrap(&pool).await? {
+            // Shown once and kept nowhere: only its hash is in the database.
+            eprintln!("The first administrator is {}; its API key: {}", credentials.email, credentials.api_key);
+        }
+        Ok(())
+    }
+}
+
+async fn connect_store(database: &DatabaseArgs, name: &str) -> anyhow::Result<Store> {
+    Ok(Store::connect(&StoreConfig::new(database.url()?, name)).await?)
+}
+
+async fn connect_bus(nats: &NatsArgs, name: &str) -> anyhow::Result<Bus> {
+    Ok(Bus::connect(&BusConfig { url: nats.url()?, name: name.to_owned() }).await?)
+}

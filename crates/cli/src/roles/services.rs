@@ -1,0 +1,99 @@
+//! Puts each role's service together from its parts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use pcs_auth::Authenticator;
+use pcs_bus::{Bus, WorkerConfig, run_worker};
+use pcs_domain::ports::{IdSource, System};
+use pcs_projections::RunnerConfig;
+use pcs_providers::{Gateway, GatewayConfig, ProviderKind, Secret};
+use pcs_server::{AppState, Readiness, ReadinessCheck, Server, ServerConfig};
+use pcs_store::Store;
+use pcs_worker_test_execution::TestExecution;
+
+use super::settings::{ServeArgs, WorkArgs};
+use crate::lifecycle::{Lifecycle, Stage};
+
+/// Starts the HTTP server; answers the address that it listens on.
+///
+/// # Errors
+/// Where the address can't be listened on.
+pub async fn serve(
+    lifecycle: &Lifecycle,
+    store: Store,
+    args: &ServeArgs,
+    checks: Vec<Arc<dyn ReadinessCheck>>,
+) -> anyhow::Result<SocketAddr> {
+    let authenticator = Authenticator::new(store.pool().clone());
+    let readiness = Readiness::new(&store, checks);
+    let state = AppState::new(store.clone(), authenticator, readiness);
+    let metrics = Arc::clone(state.metrics());
+    let config = ServerConfig::new(args.listen);
+    let server = Server::bind(config, state)
+        .await
+        .with_context(|| format!("{} can't be listened on; choose another with --listen", args.listen))?;
+    let address = server.local_addr();
+    lifecycle.start(Stage::Front, "serve", |stop| async move { Ok(server.run(stop).await?) });
+    lifecycle.start(Stage::Readers, "metrics", |stop| async move {
+        pcs_server::metrics_follower(store, metrics, stop).await;
+        Ok(())
+    });
+    Ok(address)
+}
+
+/// Starts the relay.
+pub fn relay(lifecycle: &Lifecycle, store: Store, bus: Bus) {
+    lifecycle.start(Stage::Relay, "relay", |stop| async move { Ok(pcs_relay::run(store, bus, stop).await?) });
+}
+
+/// Starts every projection.
+pub fn project(lifecycle: &Lifecycle, store: &Store) {
+    for projection in pcs_projections::all() {
+        let (name, store) = (projection.name(), store.clone());
+        lifecycle.start(Stage::Readers, name, |stop| async move {
+            Ok(pcs_projections::run(store, projection, RunnerConfig::default(), stop).await?)
+        });
+    }
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// Where the settings of the model providers are wrong.
+pub fn work(lifecycle: &Lifecycle, stage: Stage, bus: Bus, args: &WorkArgs) -> anyhow::Result<()> {
+    let gateway = Arc::new(Gateway::new(gateway_config(args))?);
+    let config = WorkerConfig {
+        name: worker_name(),
+        slots: args.slots,
+        drain: args.drain(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let handler = Arc::new(TestExecution::new(bus.clone(), gateway, config.name.clone()));
+    lifecycle.start(stage, "work", |stop| async move { Ok(run_worker(bus, config, handler, stop).await?) });
+    Ok(())
+}
+
+/// The host's name and a random part: unique per start, or a restarted worker would be taken for its former self.
+fn worker_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let host: String = host.unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let id = System.next().simple().to_string();
+    format!("{host}-{}", &id[id.len() - 8..])
+}
+
+fn gateway_config(args: &WorkArgs) -> GatewayConfig {
+    let mut config = GatewayConfig { recordings_dir: Some(args.recordings_dir.clone()), ..GatewayConfig::default() };
+    config.allowed_base_urls.extend(args.allowed_base_urls.iter().cloned());
+    for kind in ProviderKind::ALL {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        if let Some(key) = kind.key_variable().and_then(variable).and_then(|key| Secret::parse(&key)) {
+            config.keys.insert(kind, key);
+        }
+        if let Some(url) = kind.base_url_variable().and_then(variable) {
+            config.base_urls.insert(kind, url);
+        }
+    }
+    config
+}

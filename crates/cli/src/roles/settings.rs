@@ -1,0 +1,81 @@
+//! Settings of the roles, as flags and environment variables.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::local::Endpoints;
+
+/// Where PostgreSQL is.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseArgs {
+    /// PostgreSQL as postgres://user:password@host:port/database; that of the nearest .local where it is not given.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl DatabaseArgs {
+    /// The address, given or found.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let found = || Endpoints::nearest().map(|endpoints| endpoints.database_url);
+        self.database_url.clone().or_else(found).context("set DATABASE_URL, or start `pcs up` in this folder")
+    }
+}
+
+/// Where NATS is.
+#[derive(Args, Clone, Debug)]
+pub struct NatsArgs {
+    /// NATS as nats://user:password@host:port; that of the nearest .local where it is not given.
+    #[arg(long, env = "NATS_URL", hide_env_values = true)]
+    nats_url: Option<String>,
+}
+
+impl NatsArgs {
+    /// The address, given or found.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let found = || Endpoints::nearest().map(|endpoints| endpoints.nats_url);
+        self.nats_url.clone().or_else(found).context("set NATS_URL, or start `pcs up` in this folder")
+    }
+}
+
+/// How the HTTP server serves.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, env = "PCS_LISTEN", default_value = "127.0.0.1:8088")]
+    pub listen: SocketAddr,
+}
+
+/// How a worker works.
+#[derive(Args, Clone, Debug)]
+pub struct WorkArgs {
+    /// How many jobs are done at once.
+    #[arg(long, env = "PCS_SLOTS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub slots: u32,
+    /// How many seconds running jobs may take to finish after the signal to stop.
+    #[arg(long, env = "PCS_DRAIN_SECONDS", default_value_t = 20)]
+    pub drain_seconds: u64,
+    /// The folder with a folder per set of recorded answers.
+    #[arg(long, env = "PCS_RECORDINGS_DIR", default_value = "examples")]
+    pub recordings_dir: PathBuf,
+    /// Addresses that a model's `base_url` may lead to, beside loopback ones; comma-separated.
+    #[arg(long, env = "PCS_ALLOWED_BASE_URLS", value_delimiter = ',')]
+    pub allowed_base_urls: Vec<String>,
+}
+
+impl WorkArgs {
+    /// The drain time as a duration.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}

@@ -1,0 +1,186 @@
+//! The cases of a suite: inline, in a YAML or JSON list, or one JSON object per line.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use pcs_domain::canonical::canonical_json;
+use pcs_domain::limits;
+use pcs_domain::prompt_card::CaseDraft;
+use serde_json::json;
+
+use super::assertion;
+use super::error::{Place, SuiteError};
+use super::fields::Fields;
+use super::json as json_text;
+use super::node::{self, Kind, Node};
+use super::source::{CASES_BYTES_MAX, Format, Source};
+
+const KEYS: [&str; 6] = ["name", "input", "vars", "expected_output", "assertions", "threshold"];
+const EMPTY_MEND: &str = "give at least one case: `- input: { question: \"…\" }`";
+
+/// A case and where it was written.
+#[derive(Clone, Debug)]
+pub struct SuiteCase {
+    /// What is sent to the server.
+    pub draft: CaseDraft,
+    /// The number in its list, from 1.
+    pub number: usize,
+    /// The file that holds it.
+    pub file: Arc<str>,
+    /// Where it begins.
+    pub place: Place,
+}
+
+impl SuiteCase {
+    /// What the case is called: the name it has, or the one that its number gives it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.draft.name.is_empty() { format!("case {}", self.number) } else { self.draft.name.clone() }
+    }
+}
+
+/// Reads the cases that stand in the suite file, or in the file that it names.
+pub(crate) fn read(source: &Source, node: Node, folder: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
+    let place = node.place;
+    let cases = match node.kind {
+        Kind::List(nodes) => list(source, place, nodes)?,
+        Kind::Text(path) => from_file(source, place, &folder.join(path))?,
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Table(_) => {
+            let message = format!("`cases` must be a list or the path of a file, and this is {}", node.what());
+            return Err(source.error(place, message, EMPTY_MEND));
+        }
+    };
+    no_duplicates(&cases)?;
+    Ok(cases)
+}
+
+fn from_file(suite: &Source, place: Place, path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
+    let Some(format) = Format::of(path) else {
+        let message = format!("the cases file {} is neither .jsonl, .json nor .yaml", path.display());
+        return Err(suite.error(place, message, "give it the extension of what it holds"));
+    };
+    of_format(path, format)
+}
+
+/// Reads a file of cases on its own, for a card that exists.
+pub fn load(path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
+    let format = Format::of(path).ok_or_else(|| {
+        let message = "a cases file is a .jsonl, .json or .yaml file";
+        SuiteError::of_file(path.display().to_string(), message, "give it the extension of what it holds")
+    })?;
+    let cases = of_format(path, format)?;
+    no_duplicates(&cases)?;
+    Ok(cases)
+}
+
+fn of_format(path: &Path, format: Format) -> Result<Vec<SuiteCase>, SuiteError> {
+    let source = Source::read(path, CASES_BYTES_MAX)?;
+    if format == Format::JsonLines {
+        return lines(&source);
+    }
+    let document = source.document(format)?;
+    let first = document.place;
+    match document.kind {
+        Kind::List(nodes) => list(&source, first, nodes),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Table(_) => {
+            let message = format!("a cases file must be a list, and this is {}", document.what());
+            Err(source.error(first, message, "begin it with `[` or `- `"))
+        }
+    }
+}
+
+fn lines(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
+    let file: Arc<str> = source.name.as_str().into();
+    let mut cases = Vec::new();
+    for (line, text) in (1u64..).zip(source.text.lines()) {
+        if text.trim().is_empty() {
+            continue;
+        }
+        room_for(source, Place::line(line), cases.len() + 1)?;
+        let node = json_text::parse(source, text, line)?;
+        node::refuse_nul(source, &node)?;
+        cases.push(one(source, node, &file, cases.len() + 1)?);
+    }
+    not_empty(source, Place::default(), cases)
+}
+
+fn list(source: &Source, place: Place, nodes: Vec<Node>) -> Result<Vec<SuiteCase>, SuiteError> {
+    let file: Arc<str> = source.name.as_str().into();
+    room_for(source, place, nodes.len())?;
+    let numbered = (1..).zip(nodes);
+    let cases = numbered.map(|(number, node)| one(source, node, &file, number)).collect::<Result<_, _>>()?;
+    not_empty(source, place, cases)
+}
+
+fn not_empty(source: &Source, place: Place, cases: Vec<SuiteCase>) -> Result<Vec<SuiteCase>, SuiteError> {
+    if cases.is_empty() {
+        return Err(source.error(place, "the suite has no cases: the matrix is empty", EMPTY_MEND));
+    }
+    Ok(cases)
+}
+
+fn room_for(source: &Source, place: Place, count: usize) -> Result<(), SuiteError> {
+    if count > limits::CASES_MAX {
+        let message = format!("there are more than {} cases, the most that a card may have", limits::CASES_MAX);
+        return Err(source.error(place, message, "split them over several cards"));
+    }
+    Ok(())
+}
+
+fn one(source: &Source, node: Node, file: &Arc<str>, number: usize) -> Result<SuiteCase, SuiteError> {
+    let owner = format!("case {number}");
+    let mut fields = Fields::open(source, node, &owner, &KEYS)?;
+    let place = fields.place();
+    let (input, vars) = (fields.object("input")?, fields.object("vars")?);
+    let input = match (input, vars) {
+        (Some(input), None) | (None, Some(input)) => input,
+        (None, None) => {
+            let mend = "write `input: { name: value }`, or `input: {}` where the prompt has no variables";
+            return Err(source.error(place, format!("{owner} has no `input`"), mend));
+        }
+        (Some(_), Some(_)) => {
+            let message = format!("{owner} has both `input` and `vars`, which are the same");
+            return Err(source.error(place, message, "keep `input`"));
+        }
+    };
+    let name = fields.text("name")?.unwrap_or_default();
+    let expected_output = fields.text("expected_output")?;
+    let nodes = fields.list("assertions", "a list of assertions")?.unwrap_or_default();
+    let assertions = assertion::list(source, nodes, &owner)?;
+    let threshold = assertion::threshold(source, &mut fields, &owner)?;
+    let draft = CaseDraft { name, input, expected_output, assertions, threshold };
+    bounded(source, place, &owner, &draft)?;
+    Ok(SuiteCase { draft, number, file: Arc::clone(file), place })
+}
+
+fn bounded(source: &Source, place: Place, owner: &str, draft: &CaseDraft) -> Result<(), SuiteError> {
+    let bytes = serde_json::to_string(draft).map_or(0, |json| json.len());
+    if bytes > limits::CASE_BYTES_MAX {
+        let message = format!("{owner} has {bytes} bytes, and at most {} are allowed", limits::CASE_BYTES_MAX);
+        return Err(source.error(place, message, "make its input or its assertions shorter"));
+    }
+    let chars = draft.name.chars().count();
+    if chars > limits::NAME_CHARS_MAX {
+        let message =
+            format!("the name of {owner} has {chars} characters, and at most {} are allowed", limits::NAME_CHARS_MAX);
+        return Err(source.error(place, message, "make it shorter"));
+    }
+    Ok(())
+}
+
+/// Two cases with the same input and expected output are one case to the card, so their results would be one.
+fn no_duplicates(cases: &[SuiteCase]) -> Result<(), SuiteError> {
+    let mut seen: HashMap<String, &SuiteCase> = HashMap::with_capacity(cases.len());
+    for case in cases {
+        let draft = &case.draft;
+        let content = canonical_json(&json!({ "input": draft.input, "expected_output": draft.expected_output }));
+        if let Some(first) = seen.insert(content, case) {
+            let (one, other, line) = (first.number, case.number, first.place.line);
+            let message = format!("case {other} has the same input and expected output as case {one} (line {line})");
+            let mend = "keep one of them; to ask several times, use `repeats`";
+            return Err(SuiteError::of_file(case.file.as_ref(), message, mend).at(case.place));
+        }
+    }
+    Ok(())
+}
