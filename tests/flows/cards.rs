@@ -1,0 +1,138 @@
+//! The life of a card over HTTP.
+
+use pcs_tests::system::TestSystem;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_card_is_made_revised_labelled_and_archived() {
+    let system = TestSystem::start().await;
+    let made = system
+        .post(
+            "/cards",
+            &json!({ "title": "Greeter", "prompt": "Hello {{name}}", "category": "demo", "tags": ["b", "a", "b"] }),
+        )
+        .await
+        .expect(201);
+    let id = made.id();
+    assert_eq!(made.body["tags"], json!(["a", "b"]));
+    assert_eq!(made.body["version"], 1);
+    assert_eq!(made.header("etag"), "\"1\"");
+    assert_eq!(made.header("location"), format!("/api/v1/cards/{id}"));
+
+    let path = format!("/api/v1/cards/{id}");
+    let patch = |revision: Option<&str>, body: Value| {
+        let request = system.request(Method::PATCH, &path).json(&body);
+        TestSystem::send(match revision {
+            Some(revision) => request.header("if-match", format!("\"{revision}\"")),
+            None => request,
+        })
+    };
+    let change = json!({ "prompt": "Good day {{name}}", "message": "politer", "tags": ["c"], "description": "polite" });
+    assert_eq!(patch(None, change.clone()).await.expect(428).code(), "if_match_required");
+    let revised = patch(Some("1"), change.clone()).await.expect(200);
+    assert_eq!(revised.body["version"], 2);
+    assert_eq!(revised.body["description"], "polite");
+    assert_eq!(revised.body["tags"], json!(["c"]));
+    drop(patch(Some("1"), change).await.expect(412));
+
+    let position = revised.header("pcs-position").to_owned();
+    let read = system.get(&format!("/cards/{id}?min_position={position}")).await.expect(200);
+    assert_eq!(read.body["prompt"], "Good day {{name}}");
+    assert_eq!(read.header("etag"), revised.header("etag"));
+    let versions = system.get(&format!("/cards/{id}/versions?min_position={position}")).await.expect(200).body;
+    assert_eq!(versions["items"].as_array().map(Vec::len), Some(2));
+    let diff = system.get(&format!("/cards/{id}/diff?from=1&to=2")).await.expect(200).body;
+    assert!(diff["unified"].as_str().is_some_and(|text| text.contains("-Hello") && text.contains("+Good day")));
+
+    let label = |version: u32| {
+        TestSystem::send(
+            system.request(Method::PUT, &format!("{path}/labels/production")).json(&json!({ "version": version })),
+        )
+    };
+    assert_eq!(label(9).await.expect(404).code(), "version_not_found");
+    assert_eq!(label(1).await.expect(200).body["labels"], json!({ "production": 1 }));
+
+    drop(system.post(&format!("/cards/{id}/archive"), &json!({})).await.expect(200));
+    assert_eq!(system.post(&format!("/cards/{id}/publish"), &json!({})).await.expect(409).code(), "card_archived");
+    let restored = system.post(&format!("/cards/{id}/restore"), &json!({})).await.expect(200);
+    assert_eq!(restored.body["archived"], false);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn cards_are_found_by_text_category_tag_and_visibility() {
+    let system = TestSystem::start().await;
+    let mut position = String::new();
+    for (title, prompt, category, tag, public) in [
+        ("Summariser", "Summarise this article: {{text}}", "news", "short", false),
+        ("Translator", "Translate into French: {{text}}", "language", "short", true),
+        ("Poet", "Write a poem about {{text}}", "language", "long", false),
+    ] {
+        let card = json!({
+            "title": title, "prompt": prompt, "category": category, "tags": [tag], "is_public": public,
+        });
+        position = system.post("/cards", &card).await.expect(201).header("pcs-position").to_owned();
+    }
+    let titles = |query: &'static str| {
+        let (system, position) = (&system, position.clone());
+        async move {
+            let path = format!("/cards?min_position={position}&{query}");
+            let found = system.get(&path).await.expect(200).body;
+            let mut titles: Vec<String> = found["items"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|card| card["title"].as_str().unwrap_or_default().to_owned())
+                .collect();
+            titles.sort();
+            titles
+        }
+    };
+    assert_eq!(titles("q=articles").await, ["Summariser"], "full text knows word stems");
+    assert_eq!(titles("q=french").await, ["Translator"]);
+    assert_eq!(titles("category=language").await, ["Poet", "Translator"]);
+    assert_eq!(titles("tag=short").await, ["Summariser", "Translator"]);
+    assert_eq!(titles("visibility=public").await, ["Translator"]);
+    assert_eq!(titles("title=Poet").await, ["Poet"]);
+    // Pages of one, until there is no next.
+    let mut seen = Vec::new();
+    let mut path = "/cards?limit=1".to_owned();
+    loop {
+        let page = system.get(&path).await.expect(200).body;
+        seen.extend(page["items"].as_array().cloned().unwrap_or_default());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/cards?limit=1&cursor={cursor}");
+    }
+    assert_eq!(seen.len(), 3);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn cases_keep_their_identity_and_are_not_lost_by_accident() {
+    let system = TestSystem::start().await;
+    let card = system.card("Cases", "{{q}}", json!([{ "input": { "q": "1" }, "expected_output": "one" }])).await;
+    let path = format!("/cards/{card}/cases");
+    let again = json!({ "cases": [
+        { "input": { "q": "2" } },
+        { "input": { "q": "1" }, "expected_output": "one" },
+    ] });
+    let added = system.post(&path, &again).await.expect(200).body;
+    assert_eq!((added["added"].as_u64(), added["unchanged"].as_u64()), (Some(1), Some(1)));
+    let stricter = json!({ "cases": [
+        { "input": { "q": "1" }, "expected_output": "one", "assertions": [{ "type": "contains", "value": "one" }] },
+    ] });
+    assert_eq!(system.post(&path, &stricter).await.expect(409).code(), "duplicate_case");
+    let mut changing = stricter.clone();
+    changing["on_duplicate"] = json!("change");
+    let changed = system.post(&path, &changing).await.expect(200).body;
+    assert_eq!(changed["changed"], 1);
+    assert_eq!(changed["case_ids"][0], added["case_ids"][1], "the same question is the same case");
+    let case = changed["case_ids"][0].as_str().unwrap_or_default();
+    drop(TestSystem::send(system.request(Method::DELETE, &format!("/api/v1{path}/{case}"))).await.expect(200));
+    assert_eq!(
+        TestSystem::send(system.request(Method::DELETE, &format!("/api/v1{path}/{case}"))).await.expect(404).code(),
+        "case_not_found"
+    );
+    system.stop().await;
+}

@@ -1,0 +1,81 @@
+//! One PostgreSQL per test process, and a migrated database of its own for each test.
+
+use std::sync::{OnceLock, mpsc};
+
+use pcs::stack::{LocalStack, StackConfig};
+use pcs_store::{Store, StoreConfig};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+/// The address of the process's server, without a database.
+static SERVER: OnceLock<String> = OnceLock::new();
+/// The database that the others are copied from: copying is faster than migrating.
+const TEMPLATE: &str = "pcs_template";
+
+/// A database of its own.
+pub struct TestDatabase {
+    /// Its address.
+    pub url: String,
+}
+
+impl TestDatabase {
+    /// Makes a migrated database.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL to be had.
+    pub async fn new() -> Self {
+        let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start_server)).await.expect("it starts");
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&with_database(server, "postgres")).await.expect("it answers");
+        let statement = format!("create database {name} template {TEMPLATE}");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a copy of the template");
+        Self { url: with_database(server, &name) }
+    }
+
+    /// A store on it.
+    ///
+    /// # Panics
+    /// When it can't be opened.
+    pub async fn store(&self) -> Store {
+        Store::connect(&StoreConfig::new(&self.url, "test")).await.expect("the store opens")
+    }
+}
+
+/// Starts the server on a thread of its own: it outlives the runtimes of single tests, and ends with the process.
+fn start_server() -> String {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let config = StackConfig {
+                data_dir: folder.path().to_owned(),
+                cache_dir: crate::cache_dir(),
+                database_url: None,
+                nats_url: Some("nats://not.used".to_owned()),
+                durable: false,
+            };
+            let stack = LocalStack::start(&config, &|_| ()).await.expect("PostgreSQL starts");
+            let url = stack.database_url.clone();
+            migrate_template(&url).await;
+            sender.send(url).expect("the test waits");
+            std::future::pending::<()>().await;
+            drop((stack, folder));
+        });
+    });
+    receiver.recv().expect("PostgreSQL starts")
+}
+
+async fn migrate_template(url: &str) {
+    let mut connection = PgConnection::connect(&with_database(url, "postgres")).await.expect("it answers");
+    let statement = format!("create database {TEMPLATE}");
+    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("the template");
+    let pool = PgPool::connect(&with_database(url, TEMPLATE)).await.expect("the template answers");
+    pcs_store::migrate(&pool).await.expect("the migrations run");
+    pool.close().await;
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').expect("an address ends in a database");
+    format!("{server}/{name}")
+}

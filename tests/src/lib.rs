@@ -1,0 +1,43 @@
+//! What the tests share: a PostgreSQL per test process with a database per test, a broker per test, a whole system.
+
+pub mod broker;
+pub mod database;
+pub mod process;
+pub mod samples;
+pub mod system;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for something that has to happen; far above what it takes, so that a busy machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The root of the repository.
+///
+/// # Panics
+/// Never: this package is one folder below it.
+#[must_use]
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests have a parent folder").to_owned()
+}
+
+/// The folder of fetched programs that all tests share.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    std::env::var_os("PCS_CACHE_DIR").map_or_else(|| repository().join(".local/cache"), PathBuf::from)
+}
+
+/// Waits until `look` finds something; fails with `what` after [`PATIENCE`].
+///
+/// # Panics
+/// When it does not happen.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "it did not happen within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

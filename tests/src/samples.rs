@@ -1,0 +1,175 @@
+//! One realistic event of every type: what `event-schemas/samples` is written from, once.
+
+use pcs_domain::DomainEvent;
+use pcs_domain::assertion::{Assertion, Grade, Verdict};
+use pcs_domain::execution::{
+    Answer, AttemptFailed, DeadLettered, ExecutionEvent, ExecutionRef, Failure, FailureClass, Finished,
+};
+use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId, TestRunId};
+use pcs_domain::model::{ModelParams, ModelSpec};
+use pcs_domain::prompt_card::{
+    Archived, CaseChanged, CasesAdded, CasesRemoved, Created, Described, Labelled, PromptCardEvent, Published,
+    Restored, Revised, Tagged, TestCase, Unlabelled, Unpublished,
+};
+use pcs_domain::test_run::{Cancelled, Completed, Lane, Requested, RunTotals, TestRunEvent};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+const CARD: PromptCardId = PromptCardId(Uuid::from_u128(0x018f_5a3e_7c10_7d2a_9b1e_2f6c_0a4d_8e01));
+const RUN: TestRunId = TestRunId(Uuid::from_u128(0x018f_5a3f_11aa_7b3c_8d2f_5e7a_1c9b_3f02));
+const ACTOR: ActorId = ActorId(Uuid::from_u128(0x018f_5a3d_0001_7000_8000_0000_0000_0001));
+
+/// One event of every type.
+#[must_use]
+pub fn all() -> Vec<DomainEvent> {
+    let cards = cards().into_iter().map(DomainEvent::PromptCard);
+    let runs = runs().into_iter().map(DomainEvent::TestRun);
+    let executions = executions().into_iter().map(DomainEvent::Execution);
+    cards.chain(runs).chain(executions).collect()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+fn input() -> Map<String, Value> {
+    object(json!({ "question": "A robe takes 2 bolts of blue fiber and half that much white fiber. How many bolts in \
+                                total does it take?" }))
+}
+
+fn case() -> TestCase {
+    let demand = Assertion {
+        kind: "numeric".to_owned(),
+        value: Some(json!("{{expected_output}}")),
+        threshold: None,
+        tolerance: Some(0.000_001),
+        weight: 1.0,
+        metric: Some("accuracy".to_owned()),
+    };
+    TestCase {
+        id: TestCaseId::derive(CARD, &input(), Some("3")),
+        name: "robe".to_owned(),
+        input: input(),
+        expected_output: Some("3".to_owned()),
+        assertions: vec![demand],
+        threshold: Some(0.5),
+    }
+}
+
+fn cards() -> Vec<PromptCardEvent> {
+    vec![
+        PromptCardEvent::Created(Created {
+            title: "Word problems".to_owned(),
+            description: "Grade school math, step by step.".to_owned(),
+            prompt: "Solve step by step.\n\n{{question}}".to_owned(),
+            category: "math".to_owned(),
+            tags: vec!["arithmetic".to_owned(), "gsm8k".to_owned()],
+            metadata: object(json!({ "owner": "evaluation", "ticket": 17 })),
+            is_public: false,
+            created_by: ACTOR,
+        }),
+        PromptCardEvent::Revised(Revised {
+            version: 2,
+            prompt: "Solve step by step; end with the number alone.\n\n{{question}}".to_owned(),
+            message: "the number was hard to find".to_owned(),
+            author: ACTOR,
+        }),
+        PromptCardEvent::Described(Described {
+            title: "Word problems, grade school".to_owned(),
+            description: "Step by step.".to_owned(),
+            category: "math".to_owned(),
+            metadata: object(json!({ "owner": "evaluation" })),
+        }),
+        PromptCardEvent::Tagged(Tagged { tags: vec!["gsm8k".to_owned()] }),
+        PromptCardEvent::Labelled(Labelled { label: "production".to_owned(), version: 2 }),
+        PromptCardEvent::Unlabelled(Unlabelled { label: "staging".to_owned() }),
+        PromptCardEvent::Published(Published {}),
+        PromptCardEvent::Unpublished(Unpublished {}),
+        PromptCardEvent::Archived(Archived { reason: "replaced by the new card".to_owned() }),
+        PromptCardEvent::Restored(Restored {}),
+        PromptCardEvent::CasesAdded(CasesAdded { cases: vec![case()] }),
+        PromptCardEvent::CaseChanged(CaseChanged { case: TestCase { name: "the robe".to_owned(), ..case() } }),
+        PromptCardEvent::CasesRemoved(CasesRemoved { case_ids: vec![case().id] }),
+    ]
+}
+
+fn runs() -> Vec<TestRunEvent> {
+    let model = ModelSpec {
+        id: "openai:gpt-4o-mini".to_owned(),
+        label: Some("mini".to_owned()),
+        base_url: None,
+        params: ModelParams { temperature: Some(0.0), max_tokens: Some(256), seed: Some(7), ..ModelParams::default() },
+        script: None,
+    };
+    vec![
+        TestRunEvent::Requested(Requested {
+            name: "nightly".to_owned(),
+            card_id: CARD,
+            card_revision: 11,
+            versions: vec![1, 2],
+            models: vec![model],
+            case_ids: Some(vec![case().id]),
+            cases: 1,
+            repeats: 3,
+            assertions: Vec::new(),
+            threshold: None,
+            executions: 6,
+            lane: Lane::Bulk,
+            requested_by: ACTOR,
+        }),
+        TestRunEvent::Cancelled(Cancelled { reason: "the wrong model".to_owned(), cancelled_by: ACTOR }),
+        TestRunEvent::Completed(Completed { totals: RunTotals { executions: 6, passed: 4, failed: 1, errors: 1 } }),
+    ]
+}
+
+fn executions() -> Vec<ExecutionEvent> {
+    let cell = ExecutionRef {
+        run_id: RUN,
+        card_id: CARD,
+        version: 2,
+        case_id: case().id,
+        model: "mini".to_owned(),
+        repeat: 0,
+    };
+    let verdict = Verdict {
+        kind: "numeric".to_owned(),
+        passed: true,
+        score: 1.0,
+        reason: "the last number is 3, as expected".to_owned(),
+        weight: 1.0,
+        metric: Some("accuracy".to_owned()),
+    };
+    let failure = |class, error: &str| Failure { class, error: error.to_owned() };
+    let retry_at = serde_json::from_value(json!("2026-11-23T06:00:01.5Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
+    vec![
+        ExecutionEvent::Finished(Finished {
+            cell: cell.clone(),
+            input: input(),
+            answer: Answer {
+                output: "2 / 2 = 1 bolt of white fiber, 2 + 1 = 3".to_owned(),
+                latency_ms: 812,
+                input_tokens: 41,
+                output_tokens: 18,
+                cost_micro_usd: Some(17),
+                finish_reason: Some("stop".to_owned()),
+            },
+            grade: Grade { passed: true, score: 1.0, verdicts: vec![verdict] },
+            attempt: 2,
+            worker: "worker-1-7f3a9c01".to_owned(),
+        }),
+        ExecutionEvent::AttemptFailed(AttemptFailed {
+            cell: cell.clone(),
+            attempt: 1,
+            worker: "worker-1-7f3a9c01".to_owned(),
+            failure: failure(FailureClass::RateLimited, "429: too many requests"),
+            retry_at,
+        }),
+        ExecutionEvent::DeadLettered(DeadLettered {
+            cell,
+            input: input(),
+            attempt: 5,
+            worker: "worker-2-0be4d7aa".to_owned(),
+            failure: failure(FailureClass::Overloaded, "503: the server is overloaded"),
+        }),
+    ]
+}
