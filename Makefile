@@ -1,0 +1,39 @@
+# Two commands do everything: `make up` starts the system on this machine, `make test` runs what CI runs.
+
+CARGO ?= cargo
+PCS = target/release/pcs
+
+.PHONY: up build test test-rust fmt lint gen bench model chaos clean
+
+## Build, start PostgreSQL, NATS and every role here, and run the demo suite the first time.
+up: build
+	@exec $(PCS) up
+
+build:
+	$(CARGO) build --release --locked -p pcs
+
+## Everything CI runs, cheapest first.
+test: fmt lint test-rust
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test-rust:
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+## Write what is generated: missing event schemas and samples.
+gen:
+	PCS_GEN=1 $(CARGO) test --locked -p pcs-tests --test contract event_schemas -- --test-threads 1
+
+## Measure: `make bench`, or `make bench NAME=append`.
+bench: build
+	$(CARGO) build --release --locked -p pcs-bench
+	target/release/pcs-bench $(NAME)
+
+## A small real model behind an OpenAI-compatible address on this machine; Ctrl-C stops it.
+model:
+	examples/real-model/serve.sh
