@@ -14,6 +14,7 @@ use pcs_store::{
 };
 use pcs_tests::database::TestDatabase;
 use pcs_tests::eventually;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -261,7 +262,8 @@ async fn a_command_over_several_streams_is_all_or_nothing() {
 async fn a_tailing_reader_misses_nothing_and_sees_nothing_twice() {
     let database = TestDatabase::new().await;
     let (one, two, reader) = (database.store().await, database.store().await, database.store().await);
-    let tail = tokio::task::spawn(async move {
+    let mut tail = JoinSet::new();
+    tail.spawn(async move {
         let mut seen: Vec<(i64, Uuid, i64)> = Vec::new();
         while seen.len() < 2_000 {
             let after = seen.last().map_or(0, |(position, _, _)| *position);
@@ -278,7 +280,7 @@ async fn a_tailing_reader_misses_nothing_and_sees_nothing_twice() {
     for result in join_all(writers).await {
         result.unwrap();
     }
-    let seen = tail.await.unwrap();
+    let seen = tail.join_next().await.unwrap().unwrap();
     assert_eq!(seen.iter().map(|(position, _, _)| *position).collect::<Vec<_>>(), (1..=2_000).collect::<Vec<_>>());
     for stream in streams {
         let versions: Vec<i64> = seen.iter().filter(|(_, id, _)| *id == stream).map(|(_, _, v)| *v).collect();
@@ -353,7 +355,8 @@ async fn cut_connections_lose_nothing_that_was_acknowledged() {
     let database = TestDatabase::new().await;
     let store = database.store().await;
     let saboteur = database.store().await;
-    let cut = tokio::task::spawn(async move {
+    let mut cut = JoinSet::new();
+    cut.spawn(async move {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             sqlx::query(
@@ -377,7 +380,7 @@ async fn cut_connections_lose_nothing_that_was_acknowledged() {
         }
     });
     join_all(commands).await;
-    cut.await.unwrap();
+    cut.join_next().await.unwrap().unwrap();
     let positions: Vec<i64> = whole_log(&store).await.iter().map(|event| event.position).collect();
     assert_eq!(positions, (1..=400).collect::<Vec<_>>());
 }

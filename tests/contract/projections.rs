@@ -11,6 +11,7 @@ use pcs_store::{Append, CommandContext, Expected, Store};
 use pcs_tests::database::TestDatabase;
 use pcs_tests::samples;
 use sqlx::AssertSqlSafe;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const PAGES: [i64; 4] = [1, 3, 17, 5_000];
@@ -111,19 +112,19 @@ async fn every_projection_rebuilt_equals_itself_living() {
     let store = TestDatabase::new().await.store().await;
     let projections: Vec<Arc<dyn Projection>> = pcs_projections::all();
     // Living: the projections follow while the history grows.
-    let living = projections.iter().map(|projection| {
+    let mut living = JoinSet::new();
+    for projection in &projections {
         let (store, projection) = (store.clone(), Arc::clone(projection));
-        tokio::task::spawn(async move {
+        living.spawn(async move {
             for _ in 0..40 {
                 pcs_projections::step(&store, &*projection, 7).await.unwrap();
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
-        })
-    });
-    let living: Vec<_> = living.collect();
+        });
+    }
     history(&store).await;
-    for task in living {
-        task.await.unwrap();
+    while let Some(ended) = living.join_next().await {
+        ended.unwrap();
     }
     for projection in &projections {
         catch_up(&store, &**projection, 7).await;

@@ -29,7 +29,7 @@ async fn a_card_is_made_revised_labelled_and_archived() {
         })
     };
     let change = json!({ "prompt": "Good day {{name}}", "message": "politer", "tags": ["c"], "description": "polite" });
-    assert_eq!(patch(None, change.clone()).await.expect(428).code(), "if_match_required");
+    assert_eq!(patch(None, change.clone()).await.expect(428).code(), "precondition_required");
     let revised = patch(Some("1"), change.clone()).await.expect(200);
     assert_eq!(revised.body["version"], 2);
     assert_eq!(revised.body["description"], "polite");
@@ -50,7 +50,7 @@ async fn a_card_is_made_revised_labelled_and_archived() {
             system.request(Method::PUT, &format!("{path}/labels/production")).json(&json!({ "version": version })),
         )
     };
-    assert_eq!(label(9).await.expect(404).code(), "version_not_found");
+    assert_eq!(label(9).await.expect(422).code(), "version_not_found");
     assert_eq!(label(1).await.expect(200).body["labels"], json!({ "production": 1 }));
 
     drop(system.post(&format!("/cards/{id}/archive"), &json!({})).await.expect(200));

@@ -105,7 +105,6 @@ impl TestSystem {
     }
 
     /// A request to be sent by hand, with the key.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.api_key)
     }

@@ -7,6 +7,7 @@ use pcs_domain::Timestamp;
 use pcs_domain::ids::{ExecutionId, TestCaseId, TestRunId};
 use pcs_projections::Page;
 use pcs_projections::execution_results::{self, ExecutionDetail, ResultFilter, ResultRow};
+use pcs_projections::run_summary;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -80,7 +81,7 @@ async fn list(
 ) -> Result<Json<Page<ResultRow>>, Problem> {
     authorize(&principal, Action::ReadRun)?;
     let limit = limit(query.limit, RESULTS_LIMIT_MAX)?;
-    wait(&state, execution_results::NAME, query.min_position).await?;
+    wait_for_results(&state, query.min_position).await?;
     let ResultQuery { model, success, version, case_id, cursor, .. } = query;
     let filter = ResultFilter { model, success, version, case_id };
     let pool = state.store().pool();
@@ -89,6 +90,12 @@ async fn list(
         run_answer::must_exist(&state, principal.tenant, id).await?;
     }
     Ok(Json(page))
+}
+
+/// Waits until the results are as new as the runs' summaries: who saw a run completed shall find all of its results.
+async fn wait_for_results(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
+    let summarised = pcs_projections::position(state.store().pool(), run_summary::NAME).await?;
+    wait(state, execution_results::NAME, Some(min_position.unwrap_or(0).max(summarised))).await
 }
 
 /// Reads an execution that has its result.
@@ -102,7 +109,7 @@ async fn read(
     Query(query): Query<ReadQuery>,
 ) -> Result<Json<impl Serialize>, Problem> {
     authorize(&principal, Action::ReadRun)?;
-    wait(&state, execution_results::NAME, query.min_position).await?;
+    wait_for_results(&state, query.min_position).await?;
     let detail = execution_results::by_id(state.store().pool(), principal.tenant, id).await?;
     let none = || Problem::not_found("execution_not_found", "there is no such execution, or it has no result yet");
     let detail = detail.ok_or_else(none)?;
