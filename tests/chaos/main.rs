@@ -40,8 +40,8 @@ fn request(card: &str) -> Value {
     json!({
         "card_id": card,
         "models": [
-            { "id": "scripted:steady", "script": { "latency_ms": 20 } },
-            { "id": "scripted:flaky", "script": { "latency_ms": 10, "errors_per_mille": 100 } },
+            { "id": "scripted:steady", "script": { "latency_ms": 100 } },
+            { "id": "scripted:flaky", "script": { "latency_ms": 60, "errors_per_mille": 100 } },
         ],
         "repeats": 10,
         "assertions": [{ "type": "contains", "value": "{{expected_output}}" }],
@@ -61,7 +61,9 @@ async fn random_kills_lose_nothing_and_double_nothing() {
     while tokio::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(200 + dice.roll(800))).await;
         let victim = Victim::ALL[usize::try_from(dice.roll(Victim::ALL.len() as u64)).unwrap_or(0)];
-        println!("kill -9 {victim:?}");
+        let found = cluster.get(&format!("/runs/{run}")).await;
+        let done = found.map_or(serde_json::Value::Null, |run| run["totals"]["executions"].clone());
+        println!("kill -9 {victim:?} after {done} results");
         cluster.kill_and_restart(victim).await;
         kills += 1;
     }
