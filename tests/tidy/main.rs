@@ -15,7 +15,7 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const LIB_LINES_MAX: usize = 120;
 
 /// Which of our packages each may depend on (ARCHITECTURE.md, Rooms).
-const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("pcs-domain", &[]),
     ("pcs-grading", &["pcs-domain"]),
     ("pcs-store", &["pcs-domain"]),
@@ -42,6 +42,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
         ],
     ),
     ("pcs-tests", &["*"]),
+    ("pcs-bench", &["*"]),
 ];
 
 /// External packages that only one room may know.
@@ -51,7 +52,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("axum", &["pcs-server"]),
     ("genai", &["pcs-providers"]),
     ("jsonschema", &["pcs-grading", "pcs-store", "pcs-tests"]),
-    ("sqlx", &["pcs", "pcs-auth", "pcs-projections", "pcs-relay", "pcs-server", "pcs-store", "pcs-tests"]),
+    ("sqlx", &["pcs", "pcs-auth", "pcs-projections", "pcs-relay", "pcs-server", "pcs-store", "pcs-tests", "pcs-bench"]),
 ];
 
 fn packages() -> BTreeMap<String, BTreeSet<String>> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pcs_domain::ids::{DispatchId, ExecutionId, TenantId, TestCaseId, TestRunId};
 use pcs_domain::test_run::{Lane, RunTotals};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, PgTransaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -82,6 +82,12 @@ impl FullRun {
 
 /// Results of one page of the log, by run.
 pub(crate) type Tally = HashMap<TestRunId, RunTotals>;
+
+/// Begins a transaction whose commit does not wait for the disk. The desk follows from the log: what a crash takes from
+/// it, cursor and all, is read again, and a hand-over that it forgets is made again. The log itself always waits.
+pub(crate) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RelayError> {
+    Ok(pool.begin_with("begin; set local synchronous_commit = off").await?)
+}
 
 /// Locks the cursor and checks that nobody else has moved it.
 pub(crate) async fn lock_cursor(connection: &mut PgConnection, position: i64) -> Result<(), RelayError> {
@@ -215,7 +221,8 @@ pub(crate) async fn dispatched(pool: &PgPool) -> Result<usize, RelayError> {
 
 /// Takes the next executions from the desk. One statement: two schedulers could not take the same one.
 pub(crate) async fn release(pool: &PgPool, limit: usize) -> Result<Vec<Released>, RelayError> {
-    Ok(sqlx::query_as(
+    let mut transaction = begin(pool).await?;
+    let released = sqlx::query_as(
         "with next as materialized (
              select execution_id from jobs.execution where state = 0 and not_before <= clock_timestamp()
              order by lane, place limit $1 for update skip locked
@@ -227,8 +234,10 @@ pub(crate) async fn release(pool: &PgPool, limit: usize) -> Result<Vec<Released>
                    e.dispatch_id, r.trace",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await?)
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(released)
 }
 
 /// Puts hand-overs that did not reach the broker, or were lost by it, back on the desk.

@@ -61,7 +61,7 @@ impl Scheduler {
             return Ok(Followed { events: 0, cancelled: Vec::new() });
         };
         let page = read(&events);
-        let mut transaction = self.store.pool().begin().await?;
+        let mut transaction = desk::begin(self.store.pool()).await?;
         desk::lock_cursor(&mut transaction, self.position).await?;
         for (tenant, run_id, trace) in &page.requested {
             self.expand(&mut transaction, *tenant, *run_id, trace.as_deref()).await?;
