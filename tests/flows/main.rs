@@ -3,4 +3,6 @@
 mod cards;
 mod edge;
 mod main_job;
+mod readme;
 mod runs;
+mod up;

@@ -61,11 +61,13 @@ struct Entry {
 pub(crate) struct Runs {
     store: Store,
     entries: Arc<Mutex<HashMap<(TenantId, TestRunId), Entry>>>,
+    /// One load at a time: the first results of a run come in together, and one load serves them all.
+    loading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Runs {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, entries: Arc::default() }
+        Self { store, entries: Arc::default(), loading: Arc::default() }
     }
 
     /// What the run's executions share; none where there is no such run.
@@ -74,6 +76,10 @@ impl Runs {
         tenant: TenantId,
         run_id: TestRunId,
     ) -> Result<Option<Arc<RunContext>>, RelayError> {
+        if let Some(context) = self.kept(tenant, run_id) {
+            return Ok(Some(context));
+        }
+        let _turn = self.loading.lock().await;
         if let Some(context) = self.kept(tenant, run_id) {
             return Ok(Some(context));
         }
@@ -94,14 +100,16 @@ impl Runs {
 
     /// Whether the run still waits for results; believed for half a second.
     pub(crate) async fn is_running(&self, tenant: TenantId, run_id: TestRunId) -> Result<bool, RelayError> {
-        let known = {
-            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.get(&(tenant, run_id)).map(|entry| (entry.is_running, entry.checked.elapsed()))
-        };
-        match known {
-            Some((false, _)) => return Ok(false),
-            Some((true, age)) if age < STATE_FRESH => return Ok(true),
-            Some((true, _)) | None => (),
+        {
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            match entries.get_mut(&(tenant, run_id)) {
+                Some(entry) if !entry.is_running || entry.checked.elapsed() < STATE_FRESH => {
+                    return Ok(entry.is_running);
+                }
+                // This caller looks; the others go on believing meanwhile, or all would look at once.
+                Some(entry) => entry.checked = Instant::now(),
+                None => (),
+            }
         }
         let state = self.store.load::<TestRun>(tenant, run_id.0).await?.state;
         let is_running = matches!(state, TestRun::Running(_));

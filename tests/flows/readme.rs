@@ -1,0 +1,71 @@
+//! The README is true: every `$ pcs …` line of it runs, in its order, and ends as it says.
+
+use std::process::Command;
+
+use pcs_tests::process::{Process, program};
+use pcs_tests::{eventually, repository};
+use serde_json::Value;
+
+/// The commands of the README's console blocks, with the exit code that each announces.
+fn commands() -> Vec<(String, i32)> {
+    let readme = std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
+    let mut commands = Vec::new();
+    let mut in_console = false;
+    for line in readme.lines() {
+        match line.strip_prefix("```") {
+            Some(language) => in_console = language == "console",
+            None if in_console => commands.extend(line.strip_prefix("$ ").map(command)),
+            None => (),
+        }
+    }
+    commands
+}
+
+fn command(line: &str) -> (String, i32) {
+    match line.split_once("  # exits with ") {
+        Some((command, code)) => (command.to_owned(), code.parse().expect("an exit code")),
+        None => (line.to_owned(), 0),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_readme_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let local = folder.path().join("local").display().to_string();
+    let log = folder.path().join("up.log");
+    let cache = pcs_tests::cache_dir().display().to_string();
+    let arguments = ["up", "--listen", "127.0.0.1:0", "--local-dir", &local];
+    let mut up = Process::start(&arguments, &[("PCS_CACHE_DIR", &cache)], &log);
+    let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("pcs up has run its demo and is ready", || {
+        assert!(up.is_running(), "pcs up ended:\n{}", read_log());
+        let ready = read_log().contains("ready at");
+        async move { ready.then_some(()) }
+    })
+    .await;
+    let demo = read_log();
+    for count in ["286/1319    21.68 %", "515/1319    39.04 %", "458/1319    34.72 %", "742/1319    56.25 %"] {
+        assert!(demo.contains(count), "the demo's table has no {count}:\n{demo}");
+        let readme = std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
+        assert!(readme.contains(count), "the README shows another table");
+    }
+    let credentials = std::fs::read_to_string(format!("{local}/credentials.json")).expect("they are kept");
+    let credentials: Value = serde_json::from_str(&credentials).expect("they are JSON");
+    let commands = commands();
+    assert!(commands.len() >= 8, "the console blocks were not found");
+    for (line, code) in commands {
+        let arguments = line.strip_prefix("pcs ").expect("the README's commands are ours");
+        let shell = format!("'{}' {arguments}", program().display());
+        let output = Command::new("sh")
+            .args(["-c", &shell])
+            .current_dir(repository())
+            .env("PCS_URL", credentials["url"].as_str().expect("an address"))
+            .env("PCS_API_KEY", credentials["api_key"].as_str().expect("a key"))
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{line}\n{said}");
+    }
+    up.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(up.wait().success(), "{}", read_log());
+}
