@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PCS = target/release/pcs
 
-.PHONY: up build test test-rust fmt lint gen bench model chaos clean
+.PHONY: up build test test-rust fmt lint gen bench model
 
 ## Build, start PostgreSQL, NATS and every role here, and run the demo suite the first time.
 up: build

@@ -57,6 +57,15 @@ create table es.command (
     primary key (tenant_id, command_id)
 );
 
+-- The log is append-only for everybody. Statement triggers cost an insert nothing.
+create function es.refuse_change() returns trigger
+language plpgsql as $$
+begin
+    raise exception 'es.event is append-only: % is refused', tg_op using errcode = 'insufficient_privilege';
+end $$;
+create trigger append_only before update or delete or truncate on es.event
+    for each statement execute function es.refuse_change();
+
 -- Creates the partitions of the log up to two ahead of the head. Called at migration and by the relay.
 create function es.create_partitions(partition_len bigint default 10000000) returns int
 language plpgsql as $$
@@ -73,6 +82,9 @@ begin
             execute format('alter table es.event_p%1$s add constraint event_p%1$s_version unique (tenant_id, stream_id, version)',
                 number);
             execute format('create index event_p%1$s_recorded_at on es.event_p%1$s using brin (recorded_at)', number);
+            -- A statement trigger acts on the table that the statement names, so each partition needs its own.
+            execute format('create trigger append_only before update or delete or truncate on es.event_p%s
+                            for each statement execute function es.refuse_change()', number);
             execute format('alter table es.event attach partition es.event_p%s for values from (%s) to (%s)',
                 number, first_at, first_at + partition_len);
             made := made + 1;
@@ -81,12 +93,3 @@ begin
     return made;
 end $$;
 select es.create_partitions();
-
--- The log is append-only for everybody. Statement triggers cost an insert nothing.
-create function es.refuse_change() returns trigger
-language plpgsql as $$
-begin
-    raise exception 'es.event is append-only: % is refused', tg_op using errcode = 'insufficient_privilege';
-end $$;
-create trigger append_only before update or delete or truncate on es.event
-    for each statement execute function es.refuse_change();

@@ -73,8 +73,8 @@ begin
     select p.command,
            (case when bool_or(p.known) then case when bool_and(p.same) then 1 else 3 end
                  when bool_and(p.accepted) then 0 else 2 end)::smallint,
-           coalesce(min(p.known_first), min(p.position) filter (where p.accepted)),
-           coalesce(max(p.known_last), max(p.position) filter (where p.accepted)),
+           coalesce(min(p.known_first), min(p.position) filter (where p.accepted and p.type is not null)),
+           coalesce(max(p.known_last), max(p.position) filter (where p.accepted and p.type is not null)),
            -- Of a rejected command the version of the first stream that was not as expected, else the newest version.
            coalesce((array_agg(p.current order by p.place) filter (where not p.met and not p.known))[1],
                     max(p.current + case when p.accepted and p.type is not null then p.nth else 0 end))

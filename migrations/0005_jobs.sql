@@ -26,7 +26,8 @@ create table jobs.run (
     trace text
 ) with (fillfactor = 50);
 
--- Executions without a result. state: 0 waiting, 1 handed to the broker. A result deletes the row.
+-- Executions without a result. state: 0 waiting, 1 handed to the broker, 2 pausing until not_before. A result deletes
+-- the row, so each leaves dead entries at the front of the indexes: vacuum comes early.
 create table jobs.execution (
     execution_id uuid primary key,
     tenant_id int not null,
@@ -42,7 +43,9 @@ create table jobs.execution (
     not_before timestamptz not null default '-infinity',
     dispatch_id uuid,
     dispatched_at timestamptz
-) with (fillfactor = 70);
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000);
 create index execution_waiting on jobs.execution (lane, place) where state = 0;
+create index execution_oldest on jobs.execution (place) where state = 0;
+create index execution_pausing on jobs.execution (not_before) where state = 2;
 create index execution_dispatched on jobs.execution (dispatched_at) where state = 1;
 create index execution_run on jobs.execution (run_id);

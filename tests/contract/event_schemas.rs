@@ -120,6 +120,24 @@ fn every_type_has_a_sample_that_is_of_its_schema_and_can_be_read() {
 }
 
 #[test]
+fn every_released_type_is_still_read() {
+    let lock = std::fs::read_to_string(folder().join("lock.json")).expect("there is a lock");
+    let lock: BTreeMap<String, String> = serde_json::from_str(&lock).expect("the lock is a map");
+    let samples: Vec<&String> = lock.keys().filter(|name| name.starts_with("samples/")).collect();
+    assert!(samples.len() >= 19, "released samples are never taken out of the lock");
+    for name in samples {
+        let text = std::fs::read_to_string(folder().join(name)).unwrap_or_else(|_| panic!("{name} is missing"));
+        let stem = name.trim_start_matches("samples/").trim_end_matches(".json");
+        let (event, version) = stem.rsplit_once(".v").expect("a sample names its version");
+        let (prefix, _) = event.split_once('.').expect("an event names its category");
+        let category = Category::ALL.into_iter().find(|category| category.name() == prefix).expect("a category");
+        let version = version.parse().expect("a number");
+        DomainEvent::decode(category, event, version, &text)
+            .unwrap_or_else(|error| panic!("{event} version {version} was released and can't be read: {error}"));
+    }
+}
+
+#[test]
 fn an_unknown_type_or_version_is_refused_by_name() {
     let error = DomainEvent::decode(Category::TestRun, "test_run.requested", 99, "{}").unwrap_err().to_string();
     assert!(error.contains("test_run.requested") && error.contains("99"), "{error}");

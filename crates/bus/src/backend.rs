@@ -19,7 +19,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use pcs_domain::jobs::JobKind;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::layer::util::Identity;
 
@@ -41,16 +41,21 @@ pub(crate) struct TicketBackend {
 }
 
 impl TicketBackend {
-    /// Starts the pump; it ends with `stop`.
+    /// Starts the pump; it ends with `stop`, and `pumping` is dropped with it.
     pub(crate) fn start(
         bus: Bus,
         kind: JobKind,
         slots: Arc<Semaphore>,
         stop: CancellationToken,
+        pumping: DropGuard,
         tasks: &TaskTracker,
     ) -> Self {
         let (sender, deliveries) = mpsc::channel(PULL_LEN_MAX);
-        tasks.spawn(pump(bus, kind, slots, sender, stop));
+        tasks.spawn(async move {
+            // Dropped with the pump, however it ends.
+            let _pumping = pumping;
+            pump(bus, kind, slots, sender, stop).await;
+        });
         Self { deliveries, tasks: tasks.clone(), config: () }
     }
 }

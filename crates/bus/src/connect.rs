@@ -27,6 +27,8 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tickets that may be on their way to the broker without its word.
 const PUBLISH_INFLIGHT_MAX: usize = 4_096;
+/// What a message must be able to hold, in bytes: a run's templates, or a result with the largest output.
+const PAYLOAD_BYTES_MIN: usize = 8_000_000;
 /// Messages that a subscription may hold back.
 const SUBSCRIPTION_LEN_MAX: usize = 65_536;
 
@@ -66,6 +68,11 @@ impl Bus {
             .connect(servers.as_slice())
             .await
             .map_err(|error| fault(error.to_string()))?;
+        let payload_bytes = client.server_info().max_payload;
+        if payload_bytes < PAYLOAD_BYTES_MIN {
+            let message = format!("its max_payload is {payload_bytes} bytes and must be at least {PAYLOAD_BYTES_MIN}");
+            return Err(fault(message));
+        }
         let jetstream = jetstream::ContextBuilder::new()
             .timeout(PUBLISH_TIMEOUT)
             .ack_timeout(PUBLISH_TIMEOUT)
@@ -73,6 +80,12 @@ impl Bus {
             .backpressure_on_inflight(true)
             .build(client.clone());
         Ok(Self { client, jetstream, url })
+    }
+
+    /// Whether the connection is up. While it is not, the client keeps what is published and sends it all later.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// Whether the broker answers, for readiness.

@@ -25,6 +25,10 @@ pub trait JobHandler: Send + Sync + 'static {
 
     /// Does one job. It must have reported its outcome before it answers [`Disposition::Done`].
     fn handle(&self, ticket: Bytes, redelivered: bool) -> BoxFuture<'_, Disposition>;
+
+    /// Says what becomes of a ticket whose job panicked; the panic has to be reported like any other failure, or the
+    /// ticket would come back for ever.
+    fn panicked(&self, ticket: Bytes, message: String) -> BoxFuture<'_, Disposition>;
 }
 
 /// What becomes of a ticket.
@@ -91,12 +95,18 @@ impl Delivery {
         let payload = self.message().payload.clone();
         let redelivered = self.deliveries() > 1;
         // A task of its own: a panic stays in it, and it is aborted with us, which plain `tokio::spawn` is not.
-        let job = spawn(async move { handler.handle(payload, redelivered).await });
+        let job = {
+            let (handler, payload) = (Arc::clone(&handler), payload.clone());
+            spawn(async move { handler.handle(payload, redelivered).await })
+        };
         let disposition = tokio::select! {
-            ended = job => ended.unwrap_or_else(|error| {
-                tracing::error!(%error, "a job panicked");
-                Disposition::Later(DEAD_LETTER_RETRY)
-            }),
+            ended = job => match ended {
+                Ok(disposition) => disposition,
+                Err(error) => {
+                    tracing::error!(%error, "a job panicked");
+                    handler.panicked(payload, error.to_string()).await
+                }
+            },
             // The run is cancelled: nobody waits for the result, and the call is dropped with the job's task.
             () = cancelled.cancelled() => Disposition::Done,
         };

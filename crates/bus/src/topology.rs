@@ -41,6 +41,11 @@ impl Bus {
         Ok(())
     }
 
+    /// Whether a kind of job has its consumer.
+    pub async fn has_consumer(&self, kind: JobKind) -> bool {
+        self.consumer(kind).await.is_ok()
+    }
+
     /// The consumer of a kind of job.
     pub(crate) async fn consumer(&self, kind: JobKind) -> Result<consumer::PullConsumer, BusError> {
         self.jetstream

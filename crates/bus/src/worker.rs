@@ -47,8 +47,18 @@ pub async fn run_worker(
     let helpers = TaskTracker::new();
     let helpers_stop = stop.child_token();
     helpers.spawn(listen_for_cancellations(bus.clone(), cancellations.clone(), helpers_stop.clone()));
-    helpers.spawn(heartbeats(bus.clone(), config.clone(), handler.kind().name, Arc::clone(&slots), stop.clone()));
-    let backend = TicketBackend::start(bus.clone(), handler.kind(), Arc::clone(&slots), helpers_stop.clone(), &helpers);
+    let kind = handler.kind().name;
+    helpers.spawn(heartbeats(bus.clone(), config.clone(), kind, Arc::clone(&slots), helpers_stop.clone()));
+    let pumping = CancellationToken::new();
+    let pumped = pumping.clone();
+    let backend = TicketBackend::start(
+        bus.clone(),
+        handler.kind(),
+        Arc::clone(&slots),
+        helpers_stop.clone(),
+        pumping.drop_guard(),
+        &helpers,
+    );
     let service = Work { bus, handler, cancellations };
     let worker = WorkerBuilder::new(config.name.as_str()).backend(backend).build(service);
     let stopped = stop.clone();
@@ -62,6 +72,8 @@ pub async fn run_worker(
     };
     let result = tokio::select! {
         result = run => result.map_err(|error| BusError::Worker(error.to_string())),
+        // Without its pump the worker would say that it is there, and do nothing.
+        () = ended_early(&pumped, &stop) => Err(BusError::Worker("no tickets are pulled".to_owned())),
         // What is still running is dropped; the broker delivers its tickets again.
         () = late => Ok(()),
     };
@@ -69,6 +81,14 @@ pub async fn run_worker(
     helpers.close();
     helpers.wait().await;
     result
+}
+
+/// Resolves when the pump ends although nobody said so.
+async fn ended_early(pumped: &CancellationToken, stop: &CancellationToken) {
+    pumped.cancelled().await;
+    if stop.is_cancelled() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// What apalis calls for each delivery. A named service: apalis' bounds can't be shown for a closure's opaque future.

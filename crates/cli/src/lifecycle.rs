@@ -1,8 +1,10 @@
 //! Starting and stopping: every service has a name and a stage; stages stop in order, and a dead service ends all.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,7 +51,9 @@ impl Lifecycle {
         let (stop, ended) = (stop.clone(), self.ended.clone());
         let service = run(stop.clone());
         tasks.spawn(async move {
-            let result = service.await;
+            // A panic is an end like any other: without this nobody would learn of it.
+            let panicked = |_| Err(anyhow::anyhow!("it panicked"));
+            let result = AssertUnwindSafe(service).catch_unwind().await.unwrap_or_else(panicked);
             let end = match result {
                 Err(error) => error.context(format!("the service {name} failed")),
                 Ok(()) if stop.is_cancelled() => return,

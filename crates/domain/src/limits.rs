@@ -26,6 +26,8 @@ pub const CASES_EVENT_BYTES_MAX: usize = 512 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Most versions of a card in one run.
 pub const RUN_VERSIONS_MAX: usize = 50;
+/// Largest sum of the templates of a run, in bytes: its plan travels in one message of at most 8 MB.
+pub const RUN_PROMPTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most models in one run.
 pub const RUN_MODELS_MAX: usize = 50;
 /// Most repeats of each cell of a run.

@@ -161,7 +161,7 @@ pub(crate) async fn put_back(
     let attempts: Vec<i16> = failed.iter().map(|(_, attempt, _)| i16::try_from(*attempt).unwrap_or(i16::MAX)).collect();
     let times: Vec<OffsetDateTime> = failed.iter().map(|(_, _, at)| *at).collect();
     sqlx::query(
-        "update jobs.execution e set state = 0, attempt = u.attempt + 1, not_before = u.at, dispatch_id = null
+        "update jobs.execution e set state = 2, attempt = u.attempt + 1, not_before = u.at, dispatch_id = null
          from unnest($1::uuid[], $2::smallint[], $3::timestamptz[]) u(id, attempt, at)
          where e.execution_id = u.id and e.attempt <= u.attempt",
     )
@@ -219,28 +219,59 @@ pub(crate) async fn dispatched(pool: &PgPool) -> Result<usize, RelayError> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// Wakes executions whose pause is over.
+async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
+    sqlx::query("update jobs.execution set state = 0 where state = 2 and not_before <= clock_timestamp()")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Takes the next executions from the desk. One statement: two schedulers could not take the same one.
+///
+/// The more important lanes go first, but an eighth of the places goes to whoever waits longest, whatever its lane:
+/// without it an endless stream of important runs would keep a bulk run from ever ending.
 pub(crate) async fn release(pool: &PgPool, limit: usize) -> Result<Vec<Released>, RelayError> {
     let mut transaction = begin(pool).await?;
+    wake(&mut transaction).await?;
     let released = sqlx::query_as(
-        "with next as materialized (
-             select execution_id from jobs.execution where state = 0 and not_before <= clock_timestamp()
+        "with oldest as materialized (
+             select execution_id from jobs.execution where state = 0
+             order by place limit $2 for update skip locked
+         ), first as materialized (
+             select execution_id from jobs.execution where state = 0
              order by lane, place limit $1 for update skip locked
+         ), next as materialized (
+             select execution_id from oldest
+             union
+             (select execution_id from first where execution_id not in (select execution_id from oldest) limit $1 - $2)
          )
          update jobs.execution e
-         set state = 1, dispatch_id = gen_random_uuid(), dispatched_at = clock_timestamp()
+         set state = 1, dispatch_id = coalesce(e.dispatch_id, gen_random_uuid()), dispatched_at = clock_timestamp()
          from next, jobs.run r where e.execution_id = next.execution_id and r.run_id = e.run_id
          returning e.execution_id, e.tenant_id, e.run_id, e.lane, e.version, e.case_id, e.model, e.repeat, e.attempt,
                    e.dispatch_id, r.trace",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(i64::try_from(limit.div_ceil(8)).unwrap_or(i64::MAX))
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
     Ok(released)
 }
 
-/// Puts hand-overs that did not reach the broker, or were lost by it, back on the desk.
+/// Puts hand-overs back that the broker did not confirm. They keep their ids: should a ticket have arrived all the
+/// same, the broker drops its copy.
+pub(crate) async fn take_unsent_back(pool: &PgPool, dispatches: &[DispatchId]) -> Result<(), RelayError> {
+    let ids: Vec<Uuid> = dispatches.iter().map(|dispatch| dispatch.0).collect();
+    sqlx::query("update jobs.execution set state = 0 where state = 1 and dispatch_id = any($1)")
+        .bind(ids)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Puts hand-overs that the broker lost back on the desk.
 pub(crate) async fn take_back(pool: &PgPool, dispatches: &[DispatchId]) -> Result<u64, RelayError> {
     let ids: Vec<Uuid> = dispatches.iter().map(|dispatch| dispatch.0).collect();
     let done = sqlx::query(
@@ -271,13 +302,15 @@ pub(crate) async fn dispatched_before(pool: &PgPool, age: std::time::Duration) -
     Ok(ids.into_iter().map(DispatchId).collect())
 }
 
-/// Remembers when the broker's stream was created; answers whether that is news.
-pub(crate) async fn note_stream(pool: &PgPool, created: OffsetDateTime) -> Result<bool, RelayError> {
+/// Whether the broker's stream is another than the one that was noted.
+pub(crate) async fn is_new_stream(pool: &PgPool, created: OffsetDateTime) -> Result<bool, RelayError> {
     let known: Option<OffsetDateTime> =
         sqlx::query_scalar("select stream_created from jobs.broker").fetch_optional(pool).await?;
-    if known == Some(created) {
-        return Ok(false);
-    }
+    Ok(known != Some(created))
+}
+
+/// Notes when the broker's stream was created.
+pub(crate) async fn note_stream(pool: &PgPool, created: OffsetDateTime) -> Result<(), RelayError> {
     sqlx::query(
         "insert into jobs.broker (stream_created) values ($1)
          on conflict (one) do update set stream_created = excluded.stream_created",
@@ -285,5 +318,5 @@ pub(crate) async fn note_stream(pool: &PgPool, created: OffsetDateTime) -> Resul
     .bind(created)
     .execute(pool)
     .await?;
-    Ok(known.is_some())
+    Ok(())
 }

@@ -27,6 +27,10 @@ pub(crate) async fn fill_window(
     runs: &Runs,
     presence: &Presence,
 ) -> Result<usize, RelayError> {
+    if !bus.is_connected() {
+        // The client would keep what is published and send it all later.
+        return Ok(0);
+    }
     let window = (presence.slots() * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
     let room = window.saturating_sub(desk::dispatched(store.pool()).await?).min(RELEASE_LEN_MAX);
     if room == 0 {
@@ -50,7 +54,7 @@ pub(crate) async fn fill_window(
     }
     if !unsent.is_empty() {
         tracing::warn!(tickets = unsent.len(), "tickets did not reach the broker; they are handed out again");
-        desk::take_back(store.pool(), &unsent).await?;
+        desk::take_unsent_back(store.pool(), &unsent).await?;
     }
     Ok(released.len() - unsent.len())
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use pcs_bus::{Bus, BusError};
 use pcs_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// The relay could not do its work; it tries again.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +36,12 @@ pub enum RelayError {
     TakenOver {
         /// Where this one was.
         position: i64,
+    },
+    /// A part of the relay ended that should not.
+    #[error("the relay's part {part} ended by itself")]
+    Ended {
+        /// Which part.
+        part: &'static str,
     },
     /// A run's history does not fit together.
     #[error("run {run_id} can't be expanded: {message}")]
@@ -57,13 +62,23 @@ pub async fn run(store: Store, bus: Bus, stop: CancellationToken) -> Result<(), 
     let answering = bus.open_answering().await?;
     let presence = presence::Presence::default();
     let runs = runs::Runs::new(store.clone());
-    let tasks = TaskTracker::new();
-    tasks.spawn(presence.clone().follow(bus.open_presence().await?, stop.clone()));
-    let recorder = recorder::Recorder::new(store.clone(), runs.clone());
-    tasks.spawn(answering.run(Arc::new(recorder), stop.clone()));
+    let recorder = Arc::new(recorder::Recorder::new(store.clone(), runs.clone()));
+    let heartbeats = presence.clone().follow(bus.open_presence().await?, stop.clone());
     let leader = leader::Leader { store, bus, runs, presence };
-    leader.run(stop).await;
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
+    // All of them end with `stop` only; where one ends before, the whole relay ends, and its supervisor hears of it.
+    let (answered, heard, led) = (
+        until_stopped(&stop, "answering", answering.run(recorder, stop.clone())),
+        until_stopped(&stop, "presence", heartbeats),
+        until_stopped(&stop, "leading", leader.run(stop.clone())),
+    );
+    tokio::try_join!(answered, heard, led).map(drop)
+}
+
+async fn until_stopped(
+    stop: &CancellationToken,
+    part: &'static str,
+    work: impl Future<Output = ()>,
+) -> Result<(), RelayError> {
+    work.await;
+    if stop.is_cancelled() { Ok(()) } else { Err(RelayError::Ended { part }) }
 }

@@ -33,6 +33,7 @@ impl Presence {
     pub(crate) async fn follow(self, mut heartbeats: WorkerPresence, stop: CancellationToken) {
         while let Some(heartbeat) = heartbeats.next(&stop).await {
             let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            workers.retain(|_, (_, heard)| heard.elapsed() < SILENCE_MAX);
             workers.insert(heartbeat.worker.clone(), (heartbeat, Instant::now()));
         }
     }

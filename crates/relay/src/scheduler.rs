@@ -2,9 +2,9 @@
 
 use pcs_domain::DomainEvent;
 use pcs_domain::execution::{ExecutionEvent, ExecutionRef};
-use pcs_domain::ids::{CommandId, ExecutionId, TenantId, TestRunId};
+use pcs_domain::ids::{ActorId, CommandId, ExecutionId, TenantId, TestRunId};
 use pcs_domain::test_run::{TestRun, TestRunCommand, TestRunEvent};
-use pcs_store::{CommandContext, ExecuteError, Expected, Recorded, Store, execute};
+use pcs_store::{CommandContext, ExecuteError, Expected, Recorded, Store, StoreError, execute};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -50,6 +50,12 @@ impl Scheduler {
         Ok(scheduler)
     }
 
+    /// Runs that were cancelled shortly before where this scheduler starts.
+    pub(crate) async fn lately_cancelled(&self) -> Result<Vec<TestRunId>, RelayError> {
+        let events = self.store.read_after((self.position - PAGE_LEN).max(0), PAGE_LEN).await?;
+        Ok(read(&events).cancelled)
+    }
+
     pub(crate) fn position(&self) -> i64 {
         self.position
     }
@@ -64,7 +70,11 @@ impl Scheduler {
         let mut transaction = desk::begin(self.store.pool()).await?;
         desk::lock_cursor(&mut transaction, self.position).await?;
         for (tenant, run_id, trace) in &page.requested {
-            self.expand(&mut transaction, *tenant, *run_id, trace.as_deref()).await?;
+            match self.expand(&mut transaction, *tenant, *run_id, trace.as_deref()).await {
+                // One run that can't be expanded must not hold up all others.
+                Err(error @ RelayError::Inconsistent { .. }) => self.give_up(*tenant, *run_id, &error).await?,
+                expanded => expanded?,
+            }
         }
         if !page.failed.is_empty() {
             desk::put_back(&mut transaction, &page.failed).await?;
@@ -123,6 +133,18 @@ impl Scheduler {
         desk::add_executions(connection, tenant, run_id, run.request.lane, &rows).await
     }
 
+    /// Cancels a run whose history does not fit together, and says why in the event.
+    async fn give_up(&self, tenant: TenantId, run_id: TestRunId, why: &RelayError) -> Result<(), RelayError> {
+        tracing::error!(%why, run.id = %run_id, "a run is given up");
+        let context = CommandContext::derived(tenant, CommandId::derived(run_id.0, "give up"));
+        let cancelled_by = ActorId(uuid::Uuid::nil());
+        let command = TestRunCommand::Cancel { reason: why.to_string(), cancelled_by };
+        match execute::<TestRun>(&self.store, &context, run_id.0, Expected::Exists, command).await {
+            Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
+            Err(error) => Err(RelayError::Store(StoreError::Unknowable(error.to_string()))),
+        }
+    }
+
     /// Completes runs whose results are all there. The command is derived from the run: twice is once.
     pub(crate) async fn complete_full_runs(&self) -> Result<(), RelayError> {
         for run in desk::full_runs(self.store.pool()).await? {
@@ -133,6 +155,10 @@ impl Scheduler {
             match execute::<TestRun>(&self.store, &context, run.run_id, Expected::Exists, command).await {
                 Ok(_) => (),
                 Err(ExecuteError::Store(error)) => return Err(error.into()),
+                // The leader starts anew on an error, and begins with the full runs.
+                Err(error @ (ExecuteError::Overloaded { .. } | ExecuteError::Conflict { .. })) => {
+                    return Err(RelayError::Store(StoreError::Unknowable(error.to_string())));
+                }
                 // A rejection here is a bug in counting; the run stays open and can be looked at.
                 Err(error) => tracing::error!(%error, run.id = %run.run_id, "a full run could not be completed"),
             }

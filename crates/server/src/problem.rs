@@ -178,6 +178,7 @@ impl From<StoreError> for Problem {
             | StoreError::Decode { .. }
             | StoreError::Unknown { .. }
             | StoreError::Schema { .. }
+            | StoreError::StreamTwice { .. }
             | StoreError::Encode(_) => Self::internal(error.to_string()),
         }
     }

@@ -155,7 +155,8 @@ impl Store {
     /// Adds the events of one stream to an append; encodes them and checks them against their schemas.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] where an event is not of its schema.
+    /// [`StoreError::Schema`] where an event is not of its schema, [`StoreError::StreamTwice`] where the append has the
+    /// stream already.
     pub fn write<E: pcs_domain::EventSet>(
         &self,
         append: &mut Append,
@@ -163,6 +164,10 @@ impl Store {
         expected: Expected,
         events: &[E],
     ) -> Result<(), StoreError> {
+        if append.streams.iter().any(|stream| stream.stream_id == stream_id) {
+            // Their versions would be counted from the same start.
+            return Err(StoreError::StreamTwice { stream_id });
+        }
         let mut encoded = Vec::with_capacity(events.len());
         for (nth, event) in events.iter().enumerate() {
             let event_type = event.event_type();

@@ -6,7 +6,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -53,18 +54,38 @@ impl Appender {
 
 async fn run(pool: PgPool, mut waiting: mpsc::Receiver<Pending>) {
     let mut held: VecDeque<Pending> = VecDeque::new();
+    let mut connection: Option<PoolConnection<Postgres>> = None;
     loop {
         let batch = fill(&mut held, &mut waiting).await;
         if batch.is_empty() {
             return;
         }
-        let outcome = tokio::time::timeout(BATCH_TIMEOUT, Arrays::of(&batch).call(&pool)).await;
-        match outcome {
-            Ok(Ok(rows)) => answer(batch, rows),
-            Ok(Err(error)) => fail(batch, &error.to_string()),
-            Err(_) => fail(batch, "the database took too long"),
-        }
+        let outcome = tokio::time::timeout(BATCH_TIMEOUT, commit(&pool, &mut connection, &batch)).await;
+        let failure = match outcome {
+            Ok(Ok(rows)) => {
+                answer(batch, rows);
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database took too long".to_owned(),
+        };
+        // Whatever state it is in: the next batch gets a fresh one, and this one must not hold the pool's place.
+        drop(connection.take().map(PoolConnection::detach));
+        fail(batch, &failure);
     }
+}
+
+/// Commits a batch on the appender's own connection, which is kept: taking one from the pool costs two round trips.
+async fn commit(
+    pool: &PgPool,
+    connection: &mut Option<PoolConnection<Postgres>>,
+    batch: &[Pending],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(pool.acquire().await?),
+    };
+    Arrays::of(batch).call(connection).await
 }
 
 /// Waits for the first command, then takes what is there and fits, without waiting for more.
@@ -221,7 +242,7 @@ impl Arrays {
         self.trace.push(context.traceparent.clone());
     }
 
-    async fn call(self, pool: &PgPool) -> Result<Vec<Row>, sqlx::Error> {
+    async fn call(self, connection: &mut PgConnection) -> Result<Vec<Row>, sqlx::Error> {
         sqlx::query_as(
             "select command, outcome, first_position, last_position, version
              from es.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -242,7 +263,7 @@ impl Arrays {
         .bind(self.causation)
         .bind(self.actor)
         .bind(self.trace)
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
     }
 }

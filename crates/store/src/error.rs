@@ -48,6 +48,12 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// One append names a stream twice.
+    #[error("one command writes stream {stream_id} twice; put its events together")]
+    StreamTwice {
+        /// The stream.
+        stream_id: Uuid,
+    },
     /// A payload could not be written as JSON.
     #[error("an event could not be encoded: {0}")]
     Encode(#[from] serde_json::Error),

@@ -14,6 +14,8 @@ use crate::types::TypeName;
 
 /// Events of a stream that are read at once while an aggregate is loaded.
 const STREAM_PAGE_LEN: i64 = 500;
+/// Payload of one page of the log, in bytes, above which no further event is added to it.
+const PAGE_BYTES_MAX: i64 = 32 * 1024 * 1024;
 
 /// An aggregate's state and the version of its stream.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl Store {
         self.decode(rows).await
     }
 
-    /// Events after a position, in the order of their commits, at most `limit`.
+    /// Events after a position, in the order of their commits, at most `limit`, and fewer where they are large.
     ///
     /// # Errors
     /// Where the database does not answer or an event can't be read.
@@ -76,10 +78,15 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
                     correlation_id, causation_id, actor_id, trace, payload
-             from es.event where position > $1 order by position limit $2",
+             from (
+                 select *, sum(octet_length(payload)) over (order by position) as bytes
+                 from (select * from es.event where position > $1 order by position limit $2) page
+             ) page
+             where bytes - octet_length(payload) < $3 order by position",
         )
         .bind(position)
         .bind(limit)
+        .bind(PAGE_BYTES_MAX)
         .fetch_all(self.pool())
         .await?;
         self.decode(rows).await

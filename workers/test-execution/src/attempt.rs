@@ -12,6 +12,8 @@ use crate::plans::{CompiledPlan, compile_checks};
 
 /// Longest time for one call where the model does not say otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time for one call, whatever the model says: it holds a slot of the worker.
+const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
 /// Makes the attempt; whatever happens is an outcome.
 pub(crate) async fn attempt(gateway: &Gateway, plan: &CompiledPlan, ticket: &Ticket, case: &TestCase) -> Outcome {
@@ -47,7 +49,7 @@ async fn ask_and_grade(
         prompt: &prompt,
         variables: &case.input,
         cell: CallKey { execution_id: cell.id(), attempt: ticket.attempt },
-        deadline: model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis),
+        deadline: model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis).min(CALL_TIMEOUT_MAX),
     };
     match gateway.call(&request).await {
         Ok(answer) => {

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use pcs_bus::{Bus, Disposition, JobHandler};
+use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::jobs::JobKind;
-use pcs_domain::jobs::test_execution::{KIND, Question, Receipt, Reply, Report, Ticket};
+use pcs_domain::jobs::test_execution::{KIND, Outcome, Question, Receipt, Reply, Report, Ticket};
 use pcs_providers::Gateway;
+use serde_json::{Map, Value};
 
 use crate::plans::Plans;
 
@@ -73,17 +75,13 @@ impl TestExecution {
             None => self.fetch_case(&ticket).await?,
         };
         let outcome = attempt::attempt(&self.gateway, &plan, &ticket, &case).await;
-        self.report(Report {
-            tenant: ticket.tenant,
-            dispatch_id: ticket.dispatch_id,
-            cell: ticket.cell,
-            input: case.input,
-            attempt: ticket.attempt,
-            worker: self.worker.clone(),
-            outcome,
-        })
-        .await;
+        self.report(self.report_of(ticket, case.input, outcome)).await;
         Ok(())
+    }
+
+    fn report_of(&self, ticket: Ticket, input: Map<String, Value>, outcome: Outcome) -> Report {
+        let Ticket { tenant, dispatch_id, cell, attempt, .. } = ticket;
+        Report { tenant, dispatch_id, cell, input, attempt, worker: self.worker.clone(), outcome }
     }
 
     async fn is_wanted(&self, ticket: &Ticket) -> Result<bool, Obstacle> {
@@ -139,6 +137,20 @@ impl JobHandler for TestExecution {
                 Ok(()) | Err(Obstacle::Unwanted) => Disposition::Done,
                 Err(Obstacle::Relay) => Disposition::Later(RELAY_RETRY),
             }
+        })
+    }
+
+    fn panicked(&self, ticket: bytes::Bytes, message: String) -> BoxFuture<'_, Disposition> {
+        Box::pin(async move {
+            let ticket: Ticket = match serde_json::from_slice(&ticket) {
+                Ok(ticket) => ticket,
+                Err(error) => return Disposition::Unreadable(error.to_string()),
+            };
+            let failure = Failure { class: FailureClass::Worker, error: format!("the worker panicked: {message}") };
+            let input = ticket.case.as_ref().map(|case| case.input.clone()).unwrap_or_default();
+            let outcome = Outcome::Failed { failure, retry_after_ms: None };
+            self.report(self.report_of(ticket, input, outcome)).await;
+            Disposition::Done
         })
     }
 }

@@ -61,8 +61,8 @@ pub struct WorkArgs {
     /// How many jobs are done at once.
     #[arg(long, env = "PCS_SLOTS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub slots: u32,
-    /// How many seconds running jobs may take to finish after the signal to stop.
-    #[arg(long, env = "PCS_DRAIN_SECONDS", default_value_t = 20)]
+    /// How many seconds running jobs may take to finish after the signal to stop (services are dropped after 30).
+    #[arg(long, env = "PCS_DRAIN_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=25))]
     pub drain_seconds: u64,
     /// The folder with a folder per set of recorded answers.
     #[arg(long, env = "PCS_RECORDINGS_DIR", default_value = "examples")]

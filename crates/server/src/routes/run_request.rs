@@ -72,6 +72,17 @@ pub(crate) struct NewRun {
 
 impl CommandBody for NewRun {}
 
+/// A run's templates travel to the workers in one message.
+fn check_prompts_size(card: &Card, versions: &[u32]) -> Result<(), Problem> {
+    let bytes: usize = versions.iter().filter_map(|version| card.prompts.get(version)).map(String::len).sum();
+    if bytes <= limits::RUN_PROMPTS_BYTES_MAX {
+        return Ok(());
+    }
+    let max = limits::RUN_PROMPTS_BYTES_MAX;
+    let detail = format!("the prompts of the run have {bytes} bytes together, and at most {max} are allowed");
+    Err(Problem::unprocessable("field_too_long", detail))
+}
+
 fn once() -> u16 {
     1
 }
@@ -92,6 +103,7 @@ pub(crate) fn check(
     check_threshold(request.threshold)?;
     check_models(&request.models)?;
     let versions = versions(card, request.versions, &request.labels)?;
+    check_prompts_size(card, &versions)?;
     let cases = cases(card, request.case_ids.as_deref())?;
     check_assertions(&request.assertions, &cases)?;
     check_variables(card, &versions, &cases)?;
