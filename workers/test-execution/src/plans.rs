@@ -9,7 +9,7 @@ use pcs_domain::jobs::test_execution::{Question, Reply, RunPlan};
 use pcs_domain::model::ModelSpec;
 use pcs_grading::{Check, Template};
 
-use crate::Obstacle;
+use crate::handler::{Obstacle, ask};
 
 /// Plans that are kept.
 const PLANS_MAX: usize = 32;
@@ -62,7 +62,7 @@ impl Plans {
         if let Some(plan) = self.kept(run_id) {
             return Ok(plan);
         }
-        let plan = match crate::ask(&self.bus, &Question::Plan { tenant, run_id }).await? {
+        let plan = match ask(&self.bus, &Question::Plan { tenant, run_id }).await? {
             Reply::Plan(plan) => Arc::new(CompiledPlan::compile(*plan)),
             Reply::Unknown { .. } => return Err(Obstacle::Unwanted),
             Reply::Case(_) | Reply::Wanted { .. } | Reply::Unavailable { .. } => return Err(Obstacle::Relay),

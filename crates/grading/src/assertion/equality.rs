@@ -1,5 +1,6 @@
 //! `equals`: the whole output is a text, or is JSON that equals a list or an object.
 
+use pcs_domain::canonical::canonical_json;
 use serde_json::Value;
 
 use super::source::{Source, resolved};
@@ -43,7 +44,7 @@ impl Equality {
                     Finding { holds: true, fact: "the output is equal to the value as JSON".to_owned() }
                 }
                 Ok(_) => {
-                    let expected = quoted(&expected.to_string());
+                    let expected = quoted(&canonical_json(expected));
                     Finding { holds: false, fact: format!("the output is {}, not {expected}", quoted(subject.output)) }
                 }
                 Err(error) => Finding { holds: false, fact: format!("the output is not JSON: {error}") },

@@ -185,8 +185,8 @@ mod tests {
         assert_eq!(set.answer(case, set.model("m").unwrap()).unwrap().output, "one");
         let measured = set.answer(case, set.model("n").unwrap()).unwrap();
         assert_eq!((measured.output.as_str(), measured.latency_ms, measured.output_tokens), ("two", 9, 4));
-        assert_eq!(set.answer(key(json!({ "b": "y" })), 0).unwrap().output, "");
-        assert!(set.answer(key(json!({ "a": 1 })), 0).is_none());
+        assert_eq!(set.answer(key(json!({ "b": "y" })), set.model("m").unwrap()).unwrap().output, "");
+        assert!(set.answer(key(json!({ "a": 1 })), set.model("m").unwrap()).is_none());
     }
 
     #[test]
