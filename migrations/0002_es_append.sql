@@ -55,11 +55,18 @@ begin
                correlation, causation, actor, trace, payload
         from placed where accepted and type is not null
     ),
-    streams as (
-        insert into es.stream as s (tenant_id, stream_id, category, version)
-        select tenant, stream, category, max(current + nth) from placed where accepted and type is not null
-        group by tenant, stream, category
-        on conflict (tenant_id, stream_id) do update set version = excluded.version
+    moved_head as materialized (
+        select tenant, stream, category, current, max(current + nth) as version from placed
+        where accepted and type is not null group by tenant, stream, category, current
+    ),
+    -- Two statements and no "on conflict": nobody else can insert while the head is locked, and its check costs.
+    new_streams as (
+        insert into es.stream (tenant_id, stream_id, category, version)
+        select tenant, stream, category, version from moved_head where current = 0
+    ),
+    old_streams as (
+        update es.stream s set version = m.version from moved_head m
+        where m.current > 0 and s.tenant_id = m.tenant and s.stream_id = m.stream
     ),
     commands as (
         insert into es.command (tenant_id, command_id, fingerprint, first_position, last_position)
