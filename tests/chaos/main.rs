@@ -3,6 +3,8 @@
 //! `PCS_CHAOS_SECONDS` says how long the killing goes on (10 in the short form that `make test` runs), and
 //! `PCS_CHAOS_SEED` repeats an order of kills.
 
+#![expect(clippy::expect_used, reason = "what a test needs and does not get is its failure")]
+
 mod cluster;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Journeys through the whole system, over HTTP and with the real program.
 
+#![expect(clippy::expect_used, reason = "what a test needs and does not get is its failure")]
+
 mod cards;
 mod edge;
 mod main_job;

@@ -1,5 +1,7 @@
 //! What the tests share: a PostgreSQL per test process with a database per test, a broker per test, a whole system.
 
+#![expect(clippy::expect_used, reason = "what the tests need and do not get is a failure of the test")]
+
 pub mod broker;
 pub mod database;
 pub mod process;

@@ -1,5 +1,7 @@
 //! What no lint can see: which room may know which, how large files may grow, and that each says what it is for.
 
+#![expect(clippy::expect_used, reason = "what a test needs and does not get is its failure")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
