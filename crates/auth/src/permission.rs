@@ -78,7 +78,7 @@ impl Action {
         Self::CancelRun,
     ];
 
-    /// The permission's name, as in `security.md`.
+    /// The permission's name, as documents and errors show it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! Every limit of the domain, with its unit in its name and its reason beside it.
 
-/// Longest title of a card, in characters (the brief's column width).
+/// Longest title of a card, in characters.
 pub const TITLE_CHARS_MAX: usize = 255;
-/// Longest category of a card, in characters (the brief's column width).
+/// Longest category of a card, in characters.
 pub const CATEGORY_CHARS_MAX: usize = 100;
 /// Longest description of a card, in bytes.
 pub const DESCRIPTION_BYTES_MAX: usize = 16 * 1024;

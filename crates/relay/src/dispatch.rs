@@ -41,12 +41,21 @@ pub(crate) async fn fill_window(
         return Ok(0);
     }
     let mut tickets = Vec::with_capacity(released.len());
+    let mut rows = Vec::with_capacity(released.len());
     for row in &released {
-        tickets.push(ticket(runs, row).await?);
+        match ticket(runs, row).await {
+            Ok(ticket) => {
+                tickets.push(ticket);
+                rows.push(row);
+            }
+            // The others of the batch go out all the same; the reconciler puts this one back, and it is told again.
+            Err(error @ RelayError::Inconsistent { .. }) => tracing::error!(%error, "a ticket can't be written"),
+            Err(error) => return Err(error),
+        }
     }
     let outcomes = bus.publish_tickets(tickets).await;
     let mut unsent = Vec::new();
-    for (row, outcome) in released.iter().zip(&outcomes) {
+    for (row, outcome) in rows.iter().zip(&outcomes) {
         if let Err(error) = outcome {
             tracing::debug!(%error, execution.id = %row.execution_id, "a ticket did not reach the broker");
             unsent.push(DispatchId(row.dispatch_id));
@@ -56,7 +65,7 @@ pub(crate) async fn fill_window(
         tracing::warn!(tickets = unsent.len(), "tickets did not reach the broker; they are handed out again");
         desk::take_unsent_back(store.pool(), &unsent).await?;
     }
-    Ok(released.len() - unsent.len())
+    Ok(rows.len() - unsent.len())
 }
 
 async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {

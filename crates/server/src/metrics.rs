@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Upper bounds of the latency histogram, in seconds: the brief's, with finer ones below them, because most requests
+/// Upper bounds of the latency histogram, in seconds: the usual ones of web services, with finer ones below them, because most requests
 /// take milliseconds.
 const LATENCY_BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 0.7, 1.0, 3.0, 5.0, 7.0, 10.0];
 /// Most cards with a series of their own; a series per card would grow without bounds.
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_those_of_the_brief() {
+    fn the_names_are_those_that_dashboards_expect() {
         let metrics = Metrics::new();
         metrics.record_execution(card(1), true);
         metrics.observe_request("GET", "/api/v1/cards/{card_id}", 200, Duration::from_millis(20));
