@@ -18,14 +18,15 @@ create table es.event_type (
     unique (name, schema_version)
 );
 
--- The head of each stream. state: 0 open.
+-- The head of each stream. state: 0 open. The stream comes first in its keys: the tenant is the same all along an index,
+-- and comparing it first at every step costs an insert more than the step itself.
 create table es.stream (
     tenant_id int not null,
     stream_id uuid not null,
     category smallint not null,
     version bigint not null,
     state smallint not null default 0,
-    primary key (tenant_id, stream_id)
+    primary key (stream_id, tenant_id)
 ) with (fillfactor = 80);
 
 -- The log. payload is the text as it was written, byte for byte: jsonb would reorder keys and rewrite numbers.
@@ -54,7 +55,7 @@ create table es.command (
     first_position bigint not null,
     last_position bigint not null,
     at timestamptz not null default clock_timestamp(),
-    primary key (tenant_id, command_id)
+    primary key (command_id, tenant_id)
 );
 
 -- The log is append-only for everybody. Statement triggers cost an insert nothing.
@@ -79,7 +80,7 @@ begin
             first_at := number * partition_len;
             execute format('create table es.event_p%s (like es.event including defaults)', number);
             execute format('alter table es.event_p%s add primary key (position)', number);
-            execute format('alter table es.event_p%1$s add constraint event_p%1$s_version unique (tenant_id, stream_id, version)',
+            execute format('alter table es.event_p%1$s add constraint event_p%1$s_version unique (stream_id, tenant_id, version)',
                 number);
             execute format('create index event_p%1$s_recorded_at on es.event_p%1$s using brin (recorded_at)', number);
             -- A statement trigger acts on the table that the statement names, so each partition needs its own.

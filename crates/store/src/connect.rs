@@ -44,12 +44,10 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone())
             .await?;
-        // The appender has a connection of its own: readers that hold all others must not hold up commits.
-        let appender_pool =
-            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
         let types = types::TypeRegistry::register(&pool).await?;
         let (newest, _) = watch::channel(0);
-        let appender = appender::Appender::start(appender_pool);
+        // The appender has a connection of its own: readers that hold all others must not hold up commits.
+        let appender = appender::Appender::start(options)?;
         let schemas = schemas::Schemas::compile()?;
         Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, newest }) })
     }
