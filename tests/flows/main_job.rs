@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use pcs_tests::process::{Process, program};
+use pcs_tests::process::{Process, processes_naming, program};
 use pcs_tests::{eventually, repository};
 use serde_json::Value;
 
@@ -62,8 +62,7 @@ async fn gsm8k_passes_as_often_as_its_flags_say() {
     up.signal(nix::sys::signal::Signal::SIGTERM);
     let status = up.wait();
     assert!(status.success(), "{status}: {}", read_log());
-    let left = Command::new("pgrep").args(["-f", &local_dir]).output().expect("pgrep runs");
-    assert!(left.stdout.is_empty(), "processes are left: {}", String::from_utf8_lossy(&left.stdout));
+    assert_eq!(processes_naming(&local_dir), Vec::<String>::new(), "processes are left");
 }
 
 #[tokio::test]

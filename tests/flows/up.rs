@@ -1,13 +1,12 @@
 //! `pcs up`: starting, starting again, what goes wrong, and that nothing is left running.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pcs_tests::eventually;
-use pcs_tests::process::Process;
+use pcs_tests::process::{Process, processes_naming};
 
 /// The exit code for "the system failed".
 const SYSTEM_FAILED: i32 = 3;
@@ -47,14 +46,9 @@ impl Place {
         .await;
     }
 
-    /// Processes that have this folder in their arguments.
-    fn left(&self) -> String {
-        let output = Command::new("pgrep").args(["-af", &self.local().display().to_string()]).output();
-        String::from_utf8_lossy(&output.expect("pgrep runs").stdout).into_owned()
-    }
-
     async fn nothing_is_left(&self) {
-        eventually("every process has ended", || async { self.left().is_empty().then_some(()) }).await;
+        let folder = self.local().display().to_string();
+        eventually("every process has ended", || async { processes_naming(&folder).is_empty().then_some(()) }).await;
     }
 }
 
@@ -107,21 +101,11 @@ async fn a_crash_of_a_server_ends_everything_and_says_which() {
         let place = Place::new();
         let mut up = place.up("127.0.0.1:0");
         place.ready(&mut up).await;
-        let pid_file =
-            if place.local().join(pid_file).exists() { PathBuf::from(pid_file) } else { found(&place, name) };
-        kill(server_pid(&place.local(), &pid_file.display().to_string()), Signal::SIGKILL).expect("it runs");
+        kill(server_pid(&place.local(), pid_file), Signal::SIGKILL).expect("it runs");
         assert_eq!(up.wait().code(), Some(SYSTEM_FAILED), "{}", place.log());
         assert!(place.log().contains(name), "{}", place.log());
         place.nothing_is_left().await;
     }
-}
-
-/// The pid file of a server, wherever the stack keeps it.
-fn found(place: &Place, name: &str) -> PathBuf {
-    let output = Command::new("find").arg(place.local()).args(["-name", "*.pid"]).output().expect("find runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let wanted = if name == "PostgreSQL" { "postmaster" } else { "nats" };
-    text.lines().find(|line| line.contains(wanted)).map(PathBuf::from).expect("a pid file")
 }
 
 #[tokio::test]

@@ -22,6 +22,15 @@ pub fn program() -> PathBuf {
     program
 }
 
+/// The command lines of all processes that name this text.
+#[must_use]
+pub fn processes_naming(text: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(text)).collect()
+}
+
 /// A running `pcs`; dropping it kills it.
 pub struct Process {
     child: Child,
