@@ -38,7 +38,7 @@ pub(crate) struct Appender {
 
 impl Appender {
     /// Starts the appender on a thread of its own: among the tasks of the process its turn would come after those of
-    /// all callers that the last batch has woken, and the database would wait (measured: a quarter of the time).
+    /// all callers that the last batch has woken, and the database would wait (docs/decisions/0011).
     pub(crate) fn start(options: PgConnectOptions) -> Result<Self, StoreError> {
         let (queue, waiting) = mpsc::channel(WAITING_LEN_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
