@@ -28,6 +28,8 @@ enum Command {
     /// Look at runs and cancel them
     #[command(subcommand)]
     Runs(commands::runs::RunsCommand),
+    /// Look into the event store, verify it, and carry it elsewhere
+    Es(commands::es::EsArgs),
     /// Serve the HTTP API
     Serve(roles::Serve),
     /// Schedule jobs and record results
@@ -54,6 +56,7 @@ async fn execute(command: Command) -> ExitCode {
         Command::Run(args) => return commands::finish(args.execute().await),
         Command::Card(card) => return commands::finish(card.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),
+        Command::Es(es) => return commands::finish(es.execute().await),
         Command::Up(up) => up.execute().await,
         Command::Serve(serve) => serve.execute().await,
         Command::Relay(relay) => relay.execute().await,

@@ -9,10 +9,12 @@ mod appender;
 mod connect;
 mod error;
 mod execute;
+mod inspect;
 mod migrate;
 mod read;
 mod recorded;
 mod schemas;
+mod stored;
 mod types;
 
 use std::sync::Arc;
@@ -24,9 +26,11 @@ pub use self::append::{Append, Appended, CommandContext, Expected, StreamWrite};
 pub use self::connect::StoreConfig;
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{Executed, execute, execute_new};
+pub use self::inspect::{Direction, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
 pub use self::migrate::migrate;
 pub use self::read::Loaded;
 pub use self::recorded::Recorded;
+pub use self::stored::{StoredEvent, stream_name};
 
 /// A handle on the event store; clones share one pool, one appender and one wake-up.
 #[derive(Clone)]

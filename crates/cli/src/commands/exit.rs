@@ -3,6 +3,9 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use pcs_projections::ProjectionError;
+use pcs_store::StoreError;
+
 use crate::client::connection::ConnectionError;
 use crate::client::error::ApiError;
 use crate::suite::error::SuiteError;
@@ -69,6 +72,18 @@ pub enum CliError {
     /// What was found can't be written.
     #[error("the output can't be written: {0}")]
     Output(#[from] std::io::Error),
+    /// The event store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The read models could not be read or written.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+}
+
+impl From<sqlx::Error> for CliError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 impl CliError {
@@ -85,7 +100,9 @@ impl CliError {
             Self::Api(error) if error.is_wrong_use() => ExitStatus::WrongUse,
             // Whoever reads us has read enough, as `head` does: that is no failure.
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitStatus::Success,
-            Self::Api(_) | Self::System(_) | Self::Output(_) => ExitStatus::SystemFailed,
+            Self::Api(_) | Self::System(_) | Self::Output(_) | Self::Store(_) | Self::Projection(_) => {
+                ExitStatus::SystemFailed
+            }
         }
     }
 

@@ -1,7 +1,8 @@
-//! What a person calls against a running server.
+//! What a person calls: against a running server, and on the event store itself.
 
 pub mod run;
 pub mod card;
+pub mod es;
 pub mod runs;
 pub mod exit;
 pub mod output;

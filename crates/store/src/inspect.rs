@@ -1,0 +1,283 @@
+//! Reading the log as it is stored: streams and their heads, single events, and scans with filters.
+
+use pcs_domain::ids::TenantId;
+use pcs_domain::{Category, Timestamp};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::stored::{StoredEvent, stored_columns};
+
+/// The head of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamHead {
+    /// The stream.
+    pub stream_id: Uuid,
+    /// The number of its category.
+    pub category: i16,
+    /// Its newest version.
+    pub version: i64,
+    /// 0 open; others are closed to appends.
+    pub state: i16,
+    /// The position of its newest event; absent where the event is not in this database.
+    pub last_position: Option<i64>,
+    /// When its newest event was recorded.
+    pub last_recorded_at: Option<Timestamp>,
+}
+
+/// Which streams are listed.
+#[derive(Clone, Debug, Default)]
+pub struct StreamFilter {
+    /// Only of this category.
+    pub category: Option<Category>,
+    /// Only those whose `<category>-<uuid>` is like this, with SQL's `%` and `_`.
+    pub like: Option<String>,
+    /// Only those after this id.
+    pub after: Option<Uuid>,
+}
+
+/// Which way a stream is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// From old to new.
+    Forward,
+    /// From new to old.
+    Backward,
+}
+
+/// Some events in order, and whether there are more in that direction now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPage {
+    /// The events.
+    pub events: Vec<StoredEvent>,
+    /// Whether the last of them was the last there is; of a stream's newer end, only for now.
+    pub is_end: bool,
+}
+
+/// Which events of the log are meant; what is absent does not restrict.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Only of streams of these categories; empty for all.
+    pub categories: Vec<Category>,
+    /// Only of types with these wire names; empty for all.
+    pub types: Vec<String>,
+    /// Only of this stream.
+    pub stream_id: Option<Uuid>,
+    /// Only those recorded at or after this moment.
+    pub since: Option<Timestamp>,
+}
+
+/// What a scan of a range of positions found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scanned {
+    /// The events that match, in order.
+    pub events: Vec<StoredEvent>,
+    /// Everything up to this position has been looked at; the next scan starts here.
+    pub position: i64,
+}
+
+type HeadRow = (Uuid, i16, i64, i16, Option<i64>, Option<OffsetDateTime>);
+
+impl Store {
+    /// Heads of streams in the order of their ids, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn streams(
+        &self,
+        tenant: TenantId,
+        filter: &StreamFilter,
+        limit: i64,
+    ) -> Result<Vec<StreamHead>, StoreError> {
+        let (numbers, names): (Vec<i16>, Vec<&str>) =
+            Category::ALL.into_iter().map(|category| (category.number(), category.name())).unzip();
+        let rows: Vec<HeadRow> = sqlx::query_as(
+            "select s.stream_id, s.category, s.version, s.state, e.position, e.recorded_at
+             from (
+                 select s.* from es.stream s
+                 left join unnest($6::smallint[], $7::text[]) c (number, name) on c.number = s.category
+                 where s.tenant_id = $1 and ($2::smallint is null or s.category = $2)
+                   and ($3::text is null or coalesce(c.name || '-', '') || s.stream_id like $3)
+                   and ($4::uuid is null or s.stream_id > $4)
+                 order by s.stream_id limit $5
+             ) s
+             left join es.event e
+               on e.stream_id = s.stream_id and e.tenant_id = s.tenant_id and e.version = s.version
+             order by s.stream_id",
+        )
+        .bind(tenant.0)
+        .bind(filter.category.map(Category::number))
+        .bind(&filter.like)
+        .bind(filter.after)
+        .bind(limit)
+        .bind(numbers)
+        .bind(names)
+        .fetch_all(self.pool())
+        .await?;
+        let head = |(stream_id, category, version, state, last_position, at): HeadRow| StreamHead {
+            stream_id,
+            category,
+            version,
+            state,
+            last_position,
+            last_recorded_at: at.map(Timestamp::new),
+        };
+        Ok(rows.into_iter().map(head).collect())
+    }
+
+    /// The head of one stream; none where there is no such stream.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn stream_head(&self, tenant: TenantId, stream_id: Uuid) -> Result<Option<StreamHead>, StoreError> {
+        let row: Option<HeadRow> = sqlx::query_as(
+            "select s.stream_id, s.category, s.version, s.state, e.position, e.recorded_at
+             from es.stream s
+             left join es.event e
+               on e.stream_id = s.stream_id and e.tenant_id = s.tenant_id and e.version = s.version
+             where s.tenant_id = $1 and s.stream_id = $2",
+        )
+        .bind(tenant.0)
+        .bind(stream_id)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(row.map(|(stream_id, category, version, state, last_position, at)| StreamHead {
+            stream_id,
+            category,
+            version,
+            state,
+            last_position,
+            last_recorded_at: at.map(Timestamp::new),
+        }))
+    }
+
+    /// A page of a stream from a version on (that version included), at most `limit` events. A version beyond the
+    /// stream's end has an empty page, and events once they are there; a stream that does not exist has no page.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn stream_page(
+        &self,
+        tenant: TenantId,
+        stream_id: Uuid,
+        from_version: i64,
+        direction: Direction,
+        limit: i64,
+    ) -> Result<Option<StoredPage>, StoreError> {
+        let statement = match direction {
+            Direction::Forward => concat!(
+                "select ",
+                stored_columns!(),
+                " from es.event e left join es.event_type t using (type_id)
+                 where e.tenant_id = $1 and e.stream_id = $2 and e.version >= $3 order by e.version limit $4"
+            ),
+            Direction::Backward => concat!(
+                "select ",
+                stored_columns!(),
+                " from es.event e left join es.event_type t using (type_id)
+                 where e.tenant_id = $1 and e.stream_id = $2 and e.version <= $3 order by e.version desc limit $4"
+            ),
+        };
+        let mut events: Vec<StoredEvent> = sqlx::query_as(statement)
+            .bind(tenant.0)
+            .bind(stream_id)
+            .bind(from_version)
+            // One more than wanted tells whether there is more.
+            .bind(limit.saturating_add(1))
+            .fetch_all(self.pool())
+            .await?;
+        if events.is_empty() && self.stream_head(tenant, stream_id).await?.is_none() {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(limit).unwrap_or(0);
+        let is_end = events.len() <= wanted;
+        events.truncate(wanted);
+        Ok(Some(StoredPage { events, is_end }))
+    }
+
+    /// The event at a position; none where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn event_at(&self, position: i64) -> Result<Option<StoredEvent>, StoreError> {
+        let statement = concat!(
+            "select ",
+            stored_columns!(),
+            " from es.event e left join es.event_type t using (type_id) where e.position = $1"
+        );
+        Ok(sqlx::query_as(statement).bind(position).fetch_optional(self.pool()).await?)
+    }
+
+    /// The event with an id. No index has it, so this reads the log until the event is found.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn event_with_id(&self, event_id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        let statement = concat!(
+            "select ",
+            stored_columns!(),
+            " from es.event e left join es.event_type t using (type_id) where e.event_id = $1 limit 1"
+        );
+        Ok(sqlx::query_as(statement).bind(event_id).fetch_optional(self.pool()).await?)
+    }
+
+    /// Looks at the `window` positions after `after`, but not beyond `to`, and takes what matches: the work of one call
+    /// is bounded however rare the matches are.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn scan(&self, selection: &Selection, after: i64, to: i64, window: i64) -> Result<Scanned, StoreError> {
+        let position = after.saturating_add(window).min(to).max(after);
+        let events = self.matching(selection, after, position, i64::MAX).await?;
+        Ok(Scanned { events, position })
+    }
+
+    /// Events after a position that match, at most `limit` of them: the filter comes before the limit.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn read_matching(
+        &self,
+        selection: &Selection,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.matching(selection, after, i64::MAX, limit).await
+    }
+
+    async fn matching(
+        &self,
+        selection: &Selection,
+        after: i64,
+        to: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let categories: Vec<i16> = selection.categories.iter().map(|category| category.number()).collect();
+        let statement = concat!(
+            "select ",
+            stored_columns!(),
+            " from es.event e left join es.event_type t using (type_id)
+             where e.position > $1 and e.position <= $2 and ($3::int is null or e.tenant_id = $3)
+               and (cardinality($4::smallint[]) = 0 or e.category = any($4))
+               and (cardinality($5::text[]) = 0
+                    or e.type_id = any(array(select type_id from es.event_type where name = any($5))))
+               and ($6::uuid is null or e.stream_id = $6)
+               and ($7::timestamptz is null or e.recorded_at >= $7)
+             order by e.position limit $8"
+        );
+        Ok(sqlx::query_as(statement)
+            .bind(after)
+            .bind(to)
+            .bind(selection.tenant.map(|tenant| tenant.0))
+            .bind(categories)
+            .bind(&selection.types)
+            .bind(selection.stream_id)
+            .bind(selection.since.map(Timestamp::get))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?)
+    }
+}
