@@ -41,6 +41,7 @@ async fn history(store: &Store) {
                     }
                 }
                 DomainEvent::Execution(event) => append_execution(store, event, card, run, number).await,
+                DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
             }
         }
     }

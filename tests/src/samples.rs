@@ -117,7 +117,7 @@ fn runs() -> Vec<TestRunEvent> {
             lane: Lane::Bulk,
             requested_by: ACTOR,
         }),
-        TestRunEvent::Cancelled(Cancelled { reason: "the wrong model".to_owned(), cancelled_by: ACTOR }),
+        TestRunEvent::Cancelled(Cancelled { reason: "the wrong model".to_owned(), cancelled_by: Some(ACTOR) }),
         TestRunEvent::Completed(Completed { totals: RunTotals { executions: 6, passed: 4, failed: 1, errors: 1 } }),
     ]
 }

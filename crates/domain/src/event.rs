@@ -1,10 +1,13 @@
 //! Events and their wire names: explicit constants beside each variant, never a type path.
 
+use std::sync::Arc;
+
 use schemars::Schema;
 
 use crate::execution::ExecutionEvent;
 use crate::prompt_card::PromptCardEvent;
 use crate::test_run::TestRunEvent;
+use crate::upcast::Lineage;
 
 /// An event's released name and version, such as `prompt_card.revised` version 1.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,7 +24,7 @@ impl std::fmt::Display for EventType {
     }
 }
 
-/// Why a stored event can't be read; it stops its reader and is never skipped.
+/// Why a stored event can't be read; it stops every reader that subscribes to its category.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// No such type and version is known to this build.
@@ -50,6 +53,8 @@ pub trait EventSet: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + 
     const CATEGORY: Category;
     /// All types and versions that this build writes.
     const TYPES: &'static [EventType];
+    /// The same types in the same order, each with the versions that earlier builds wrote.
+    const LINEAGES: &'static [Lineage];
 
     /// The type and version of this event.
     fn event_type(&self) -> EventType;
@@ -60,7 +65,7 @@ pub trait EventSet: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + 
     /// None for payloads without non-string map keys, and there are none.
     fn encode(&self) -> Result<String, serde_json::Error>;
 
-    /// Reads a stored payload.
+    /// Reads a stored payload of any version there ever was; a former one is raised to the newest.
     ///
     /// # Errors
     /// [`DecodeError`] for an unknown type or a payload that is not of its schema.
@@ -118,10 +123,23 @@ pub enum DomainEvent {
     TestRun(TestRunEvent),
     /// Of an execution.
     Execution(ExecutionEvent),
+    /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
+    Unread(Unread),
+}
+
+/// Why an event that is passed by could not be read: in most cases because a newer build wrote it.
+#[derive(Clone, Debug)]
+pub struct Unread(pub Arc<DecodeError>);
+
+impl PartialEq for Unread {
+    fn eq(&self, other: &Self) -> bool {
+        // The reason holds a parser's error, which can't be compared; its text says the type, the version and the place.
+        self.0.to_string() == other.0.to_string()
+    }
 }
 
 impl DomainEvent {
-    /// Reads a stored payload of a category.
+    /// Reads a stored payload of a category, of any version there ever was.
     ///
     /// # Errors
     /// [`DecodeError`] for an unknown type or a payload that is not of its schema.
@@ -141,26 +159,82 @@ impl DomainEvent {
         all.extend(ExecutionEvent::schemas());
         all
     }
+
+    /// Every type that this build writes, with its former versions.
+    #[must_use]
+    pub fn lineages() -> Vec<(Category, Lineage)> {
+        fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
+            E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
+        }
+        of::<PromptCardEvent>().chain(of::<TestRunEvent>()).chain(of::<ExecutionEvent>()).collect()
+    }
 }
 
 /// Declares an aggregate's events: one line per variant with its payload, wire name and version.
+///
+/// The variant's documentation says when the event happens, and goes into the catalogue. A version that is no longer
+/// written stays as a line `formerly "<name>" version <n>`, the oldest first, with the function that makes the next
+/// version's payload of it: `with <function>`. Without one, the next version must read the old payload as it is.
+///
+/// ```
+/// # use schemars::JsonSchema;
+/// # use serde::{Deserialize, Serialize};
+/// # use serde_json::{Map, Value};
+/// use pcs_domain::{EventSet, events};
+///
+/// events! {
+///     /// What happened to a door.
+///     pub enum DoorEvent in PromptCard {
+///         /// Somebody went out.
+///         Closed(Closed) = "door.closed" version 2
+///             formerly "door.shut" version 1 with with_force,
+///     }
+/// }
+///
+/// # #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// pub struct Closed {
+///     /// In newtons; 0 where nobody measured.
+///     pub force: u32,
+/// }
+///
+/// fn with_force(mut payload: Map<String, Value>) -> Map<String, Value> {
+///     payload.insert("force".to_owned(), 0.into());
+///     payload
+/// }
+///
+/// let event = DoorEvent::decode("door.shut", 1, "{}").unwrap();
+/// assert_eq!(event, DoorEvent::Closed(Closed { force: 0 }));
+/// ```
+#[macro_export]
 macro_rules! events {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident in $category:ident {
-            $( $(#[$variant_meta:meta])* $variant:ident($payload:ty) = $wire:literal version $version:literal, )*
+        $visibility:vis enum $name:ident in $category:ident {
+            $(
+                $(#[doc = $when:literal])+
+                $variant:ident($payload:ty) = $wire:literal version $version:literal
+                $( formerly $former:literal version $former_version:literal $(with $upcast:ident)? )*,
+            )*
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        pub enum $name {
-            $( $(#[$variant_meta])* $variant($payload), )*
+        $visibility enum $name {
+            $( $(#[doc = $when])+ $variant($payload), )*
         }
 
         impl $crate::event::EventSet for $name {
             const CATEGORY: $crate::event::Category = $crate::event::Category::$category;
             const TYPES: &'static [$crate::event::EventType] =
                 &[$( $crate::event::EventType { name: $wire, version: $version }, )*];
+            const LINEAGES: &'static [$crate::upcast::Lineage] = &[$( $crate::upcast::Lineage {
+                newest: $crate::event::EventType { name: $wire, version: $version },
+                when: concat!($( $when, )+),
+                former: &[$( $crate::upcast::Former {
+                    event_type: $crate::event::EventType { name: $former, version: $former_version },
+                    upcast: $crate::event::upcast_of!($( $upcast )?),
+                }, )*],
+            }, )*];
 
             fn event_type(&self) -> $crate::event::EventType {
                 match self {
@@ -176,8 +250,17 @@ macro_rules! events {
 
             fn decode(name: &str, version: i16, payload: &str) -> Result<Self, $crate::event::DecodeError> {
                 match (name, version) {
+                    // Nearly every event that is read is of the newest version: straight from the text.
                     $( ($wire, $version) => serde_json::from_str(payload).map(Self::$variant), )*
-                    _ => return Err($crate::event::DecodeError::UnknownType { name: name.to_owned(), version }),
+                    (_, _) => {
+                        let (newest, value) = $crate::upcast::raise(
+                            <Self as $crate::event::EventSet>::LINEAGES, name, version, payload,
+                        )?;
+                        match (newest.name, newest.version) {
+                            $( ($wire, $version) => serde_json::from_value(value).map(Self::$variant), )*
+                            (_, _) => return Err($crate::event::DecodeError::UnknownType { name: name.to_owned(), version }),
+                        }
+                    }
                 }
                 .map_err(|source| $crate::event::DecodeError::Payload { name: name.to_owned(), version, source })
             }
@@ -191,4 +274,17 @@ macro_rules! events {
         }
     };
 }
-pub(crate) use events;
+pub use events;
+
+/// The step of a former version, where it has one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! upcast_of {
+    () => {
+        None
+    };
+    ($upcast:ident) => {
+        Some($upcast)
+    };
+}
+pub use upcast_of;

@@ -17,9 +17,10 @@ pub mod limits;
 pub mod model;
 pub mod ports;
 pub mod timestamp;
+pub mod upcast;
 #[cfg(test)]
 mod given;
 
 pub use aggregate::{Aggregate, RejectionCode};
-pub use event::{Category, DecodeError, DomainEvent, EventSet, EventType};
+pub use event::{Category, DecodeError, DomainEvent, EventSet, EventType, Unread};
 pub use timestamp::Timestamp;

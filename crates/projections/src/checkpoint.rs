@@ -36,7 +36,7 @@ pub(crate) async fn advance(
 ) -> Result<Stepped, ProjectionError> {
     // Read before the transaction starts: a projector never waits for a second connection while it holds one.
     let expected = position(store.pool(), projection.name()).await?;
-    let batch = store.read_after(expected, batch_len_max).await?;
+    let batch = store.read_subscribed(expected, batch_len_max, projection.categories()).await?;
     let Some(last) = batch.last() else {
         return Ok(Stepped { events: 0, position: expected });
     };

@@ -22,6 +22,7 @@ mod storable;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use pcs_domain::Category;
 use pcs_store::Recorded;
 use sqlx::PgConnection;
 
@@ -41,6 +42,10 @@ pub trait Projection: Send + Sync {
 
     /// All tables that it writes, with their schema. No other projection writes them.
     fn tables(&self) -> &'static [&'static str];
+
+    /// The categories whose events it uses. An event of another one that this build can't read, most likely of a newer
+    /// build, is passed by; one of these stops the projection.
+    fn categories(&self) -> &'static [Category];
 
     /// Writes what a page of consecutive events changes. The caller commits it together with the checkpoint, so each
     /// event is applied once.

@@ -23,6 +23,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::PromptCard(_) => Category::PromptCard,
         DomainEvent::TestRun(_) => Category::TestRun,
         DomainEvent::Execution(_) => Category::Execution,
+        DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded {
         position: version,

@@ -1,9 +1,9 @@
 //! Follows the log: requested runs go on the desk, results take executions off it, and full runs are completed.
 
-use pcs_domain::DomainEvent;
 use pcs_domain::execution::{ExecutionEvent, ExecutionRef};
-use pcs_domain::ids::{ActorId, CommandId, ExecutionId, TenantId, TestRunId};
+use pcs_domain::ids::{CommandId, ExecutionId, TenantId, TestRunId};
 use pcs_domain::test_run::{TestRun, TestRunCommand, TestRunEvent};
+use pcs_domain::{Category, DomainEvent};
 use pcs_store::{CommandContext, ExecuteError, Expected, Recorded, Store, StoreError, execute};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,6 +14,8 @@ use crate::runs::Runs;
 
 /// Events that are read at once.
 const PAGE_LEN: i64 = 2_000;
+/// The categories that make work or end it.
+const SUBSCRIBED: [Category; 2] = [Category::TestRun, Category::Execution];
 
 /// The reader of the log.
 pub(crate) struct Scheduler {
@@ -52,7 +54,7 @@ impl Scheduler {
 
     /// Runs that were cancelled shortly before where this scheduler starts.
     pub(crate) async fn lately_cancelled(&self) -> Result<Vec<TestRunId>, RelayError> {
-        let events = self.store.read_after((self.position - PAGE_LEN).max(0), PAGE_LEN).await?;
+        let events = self.store.read_subscribed((self.position - PAGE_LEN).max(0), PAGE_LEN, &SUBSCRIBED).await?;
         Ok(read(&events).cancelled)
     }
 
@@ -62,7 +64,7 @@ impl Scheduler {
 
     /// Reads one page of the log and brings the desk up to it, in one transaction with the cursor.
     pub(crate) async fn follow(&mut self) -> Result<Followed, RelayError> {
-        let events = self.store.read_after(self.position, PAGE_LEN).await?;
+        let events = self.store.read_subscribed(self.position, PAGE_LEN, &SUBSCRIBED).await?;
         let Some(last) = events.last().map(|event| event.position) else {
             return Ok(Followed { events: 0, cancelled: Vec::new() });
         };
@@ -137,8 +139,7 @@ impl Scheduler {
     async fn give_up(&self, tenant: TenantId, run_id: TestRunId, why: &RelayError) -> Result<(), RelayError> {
         tracing::error!(%why, run.id = %run_id, "a run is given up");
         let context = CommandContext::derived(tenant, CommandId::derived(run_id.0, "give up"));
-        let cancelled_by = ActorId(uuid::Uuid::nil());
-        let command = TestRunCommand::Cancel { reason: why.to_string(), cancelled_by };
+        let command = TestRunCommand::Cancel { reason: why.to_string(), cancelled_by: None };
         match execute::<TestRun>(&self.store, &context, run_id.0, Expected::Exists, command).await {
             Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
             Err(error) => Err(RelayError::Store(StoreError::Unknowable(error.to_string()))),
@@ -171,8 +172,8 @@ fn read(events: &[Recorded]) -> Page {
     let mut page = Page::default();
     for recorded in events {
         match &recorded.event {
-            // Cards make no work by themselves.
-            DomainEvent::PromptCard(_) => (),
+            // Cards make no work by themselves, and what can't be read is of cards, by the subscription.
+            DomainEvent::PromptCard(_) | DomainEvent::Unread(_) => (),
             DomainEvent::TestRun(event) => page.read_run(recorded, event),
             DomainEvent::Execution(event) => page.read_execution(event),
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pcs_domain::DomainEvent;
 use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::{Category, DomainEvent};
 use pcs_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ async fn advance(store: &Store, metrics: &Metrics, position: &mut Option<i64>) -
     };
     *position = Some(after);
     loop {
-        let page = store.read_after(after, PAGE_LEN).await?;
+        let page = store.read_subscribed(after, PAGE_LEN, &[Category::Execution]).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };
@@ -65,7 +65,8 @@ async fn advance(store: &Store, metrics: &Metrics, position: &mut Option<i64>) -
                 }
                 DomainEvent::Execution(ExecutionEvent::AttemptFailed(_))
                 | DomainEvent::PromptCard(_)
-                | DomainEvent::TestRun(_) => (),
+                | DomainEvent::TestRun(_)
+                | DomainEvent::Unread(_) => (),
             }
         }
         *position = Some(after);

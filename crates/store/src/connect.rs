@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::watch;
 
 use crate::error::StoreError;
+use crate::passed_by::Counts;
 use crate::{Inner, Store, appender, schemas, types};
 
 /// How to reach the database.
@@ -49,6 +50,6 @@ impl Store {
         // The appender has a connection of its own: readers that hold all others must not hold up commits.
         let appender = appender::Appender::start(options)?;
         let schemas = schemas::Schemas::compile()?;
-        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, newest }) })
+        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, passed_by: Counts::default(), newest }) })
     }
 }

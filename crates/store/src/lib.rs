@@ -11,6 +11,7 @@ mod error;
 mod execute;
 mod inspect;
 mod migrate;
+mod passed_by;
 mod read;
 mod recorded;
 mod schemas;
@@ -28,6 +29,7 @@ pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{Executed, execute, execute_new};
 pub use self::inspect::{Direction, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
 pub use self::migrate::migrate;
+pub use self::passed_by::PassedBy;
 pub use self::read::Loaded;
 pub use self::recorded::Recorded;
 pub use self::stored::{StoredEvent, stream_name};
@@ -43,6 +45,7 @@ struct Inner {
     types: types::TypeRegistry,
     schemas: schemas::Schemas,
     appender: appender::Appender,
+    passed_by: passed_by::Counts,
     /// The newest position that this process has appended: wakes readers of the same process at once.
     newest: watch::Sender<i64>,
 }

@@ -1,9 +1,10 @@
 //! Reading the log: by stream, by position, and as an aggregate's state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pcs_domain::ids::{ActorId, CommandId, TenantId};
-use pcs_domain::{Aggregate, Category, DecodeError, DomainEvent, EventSet, Timestamp};
+use pcs_domain::{Aggregate, Category, DomainEvent, EventSet, Timestamp, Unread};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -67,7 +68,7 @@ impl Store {
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        self.decode(rows).await
+        self.decode(rows, &Category::ALL).await
     }
 
     /// Events after a position, in the order of their commits, at most `limit`, and fewer where they are large.
@@ -75,6 +76,24 @@ impl Store {
     /// # Errors
     /// Where the database does not answer or an event can't be read.
     pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        self.read_subscribed(position, limit, &Category::ALL).await
+    }
+
+    /// As [`Self::read_after`], for a reader that needs some categories only: an event of another category that this
+    /// build can't read comes as [`DomainEvent::Unread`] and is counted ([`Self::passed_by`]).
+    ///
+    /// So a new type of event stops nobody whom it does not concern: readers are deployed first, then writers. The page
+    /// is as long as without the events that are passed by, for its last position is the next cursor.
+    ///
+    /// # Errors
+    /// Where the database does not answer, an event of a subscribed category can't be read, or an event's category is
+    /// not known at all, so that nobody can say whom it concerns.
+    pub async fn read_subscribed(
+        &self,
+        position: i64,
+        limit: i64,
+        subscribed: &[Category],
+    ) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
                     correlation_id, causation_id, actor_id, trace, payload
@@ -89,7 +108,7 @@ impl Store {
         .bind(PAGE_BYTES_MAX)
         .fetch_all(self.pool())
         .await?;
-        self.decode(rows).await
+        self.decode(rows, subscribed).await
     }
 
     /// The position of the newest event; 0 where there is none.
@@ -158,13 +177,17 @@ impl Store {
         drop(tokio::time::timeout(at_most, moved).await);
     }
 
-    async fn decode(&self, rows: Vec<Row>) -> Result<Vec<Recorded>, StoreError> {
-        let mut recorded = Vec::with_capacity(rows.len());
+    async fn decode(&self, rows: Vec<Row>, subscribed: &[Category]) -> Result<Vec<Recorded>, StoreError> {
+        let mut page = Vec::with_capacity(rows.len());
         for row in rows {
             let name = self.type_name(row.position, row.type_id).await?;
-            recorded.push(decode(row, name)?);
+            let recorded = decode(row, name, subscribed)?;
+            if let DomainEvent::Unread(unread) = &recorded.event {
+                self.inner.passed_by.count(&recorded, unread);
+            }
+            page.push(recorded);
         }
-        Ok(recorded)
+        Ok(page)
     }
 
     async fn type_name(&self, position: i64, type_id: i16) -> Result<TypeName, StoreError> {
@@ -177,12 +200,17 @@ impl Store {
     }
 }
 
-fn decode(row: Row, (type_name, schema_version): TypeName) -> Result<Recorded, StoreError> {
+fn decode(row: Row, (type_name, schema_version): TypeName, subscribed: &[Category]) -> Result<Recorded, StoreError> {
     let Row { position, stream_id, version, .. } = row;
     let unknown = StoreError::Unknown { position, what: "category", number: row.category };
     let category = Category::from_number(row.category).ok_or(unknown)?;
-    let event = DomainEvent::decode(category, &type_name, schema_version, &row.payload)
-        .map_err(|source: DecodeError| StoreError::Decode { position, stream_id, version, source })?;
+    let event = match DomainEvent::decode(category, &type_name, schema_version, &row.payload) {
+        Ok(event) => event,
+        Err(source) if subscribed.contains(&category) => {
+            return Err(StoreError::Decode { position, stream_id, version, source });
+        }
+        Err(reason) => DomainEvent::Unread(Unread(Arc::new(reason))),
+    };
     Ok(Recorded {
         position,
         tenant: TenantId(row.tenant_id),

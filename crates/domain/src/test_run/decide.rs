@@ -16,8 +16,8 @@ pub enum TestRunCommand {
     Cancel {
         /// Why; may be empty.
         reason: String,
-        /// Who stops it.
-        cancelled_by: ActorId,
+        /// Who stops it; nobody where the system gives it up.
+        cancelled_by: Option<ActorId>,
     },
     /// Close it: every execution has its result.
     Complete {

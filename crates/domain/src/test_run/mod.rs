@@ -6,6 +6,8 @@ mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
 pub use self::decide::{TestRunCommand, TestRunRejection};
 use crate::aggregate::Aggregate;
@@ -21,7 +23,8 @@ events! {
         /// Somebody asked for the run; its executions follow from this event and the card's history.
         Requested(Requested) = "test_run.requested" version 1,
         /// Somebody stopped it; executions without a result will not get one.
-        Cancelled(Cancelled) = "test_run.cancelled" version 1,
+        Cancelled(Cancelled) = "test_run.cancelled" version 2
+            formerly "test_run.cancelled" version 1 with nobody_for_nil,
         /// Every execution has its result.
         Completed(Completed) = "test_run.completed" version 1,
     }
@@ -95,13 +98,23 @@ impl Lane {
     }
 }
 
-/// Payload of `test_run.cancelled` version 1.
+/// Payload of `test_run.cancelled` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Cancelled {
     /// Why, in the canceller's words; may be empty.
     pub reason: String,
-    /// Who cancelled it.
-    pub cancelled_by: ActorId,
+    /// Who cancelled it; absent where the system gave the run up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<ActorId>,
+}
+
+/// Version 1 of `test_run.cancelled` had to name somebody, and named the nil id for the system.
+fn nobody_for_nil(mut payload: Map<String, Value>) -> Map<String, Value> {
+    let nil = Uuid::nil().to_string();
+    if payload.get("cancelled_by").and_then(Value::as_str) == Some(nil.as_str()) {
+        payload.remove("cancelled_by");
+    }
+    payload
 }
 
 /// Payload of `test_run.completed` version 1.

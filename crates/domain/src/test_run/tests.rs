@@ -45,11 +45,11 @@ fn asked(change: impl FnOnce(&mut Requested)) -> Command {
 }
 
 fn cancel() -> Command {
-    Command::Cancel { reason: "enough".into(), cancelled_by: ACTOR }
+    Command::Cancel { reason: "enough".into(), cancelled_by: Some(ACTOR) }
 }
 
 fn cancelled() -> Event {
-    Event::Cancelled(Cancelled { reason: "enough".into(), cancelled_by: ACTOR })
+    Event::Cancelled(Cancelled { reason: "enough".into(), cancelled_by: Some(ACTOR) })
 }
 
 fn totals(passed: u64, failed: u64, errors: u64) -> RunTotals {
@@ -199,4 +199,15 @@ fn events_are_read_as_they_were_written() {
         assert_eq!(Lane::parse(lane.name()), Some(lane));
     }
     assert_eq!(Lane::parse("express"), None);
+}
+
+#[test]
+fn a_cancellation_of_the_first_version_names_nobody_where_the_system_gave_up() {
+    let read = |by: &str| {
+        let payload = format!(r#"{{"reason":"enough","cancelled_by":"{by}"}}"#);
+        Event::decode("test_run.cancelled", 1, &payload).unwrap()
+    };
+    assert_eq!(read(&ACTOR.0.to_string()), cancelled());
+    let given_up = Cancelled { reason: "enough".into(), cancelled_by: None };
+    assert_eq!(read("00000000-0000-0000-0000-000000000000"), Event::Cancelled(given_up));
 }

@@ -9,7 +9,7 @@ use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
 use pcs_domain::prompt_card::{PromptCardEvent, TestCase};
 use pcs_domain::test_run::TestRunEvent;
-use pcs_domain::{DomainEvent, Timestamp};
+use pcs_domain::{Category, DomainEvent, Timestamp};
 use pcs_store::Recorded;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -35,6 +35,10 @@ impl Projection for CardDetail {
 
     fn tables(&self) -> &'static [&'static str] {
         &["read.card_version", "read.test_case"]
+    }
+
+    fn categories(&self) -> &'static [Category] {
+        &[Category::PromptCard]
     }
 
     fn apply<'a>(
@@ -99,7 +103,8 @@ impl<'a> Changes<'a> {
             )
             | DomainEvent::Execution(
                 ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
-            ) => (),
+            )
+            | DomainEvent::Unread(_) => (),
         }
     }
 

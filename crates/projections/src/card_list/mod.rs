@@ -4,11 +4,11 @@ mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pcs_domain::DomainEvent;
 use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::ids::{PromptCardId, TenantId};
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
+use pcs_domain::{Category, DomainEvent};
 use pcs_store::Recorded;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -32,6 +32,10 @@ impl Projection for CardList {
 
     fn tables(&self) -> &'static [&'static str] {
         &["read.card"]
+    }
+
+    fn categories(&self) -> &'static [Category] {
+        &[Category::PromptCard]
     }
 
     fn apply<'a>(
@@ -66,7 +70,8 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         DomainEvent::TestRun(TestRunEvent::Requested(_) | TestRunEvent::Cancelled(_) | TestRunEvent::Completed(_))
         | DomainEvent::Execution(
             ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
-        ) => None,
+        )
+        | DomainEvent::Unread(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use pcs_domain::execution::{Answer, ExecutionEvent, ExecutionRef, Failure};
 use pcs_domain::ids::{ExecutionId, TenantId};
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
-use pcs_domain::{DomainEvent, Timestamp};
+use pcs_domain::{Category, DomainEvent, Timestamp};
 use pcs_store::Recorded;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -33,6 +33,10 @@ impl Projection for ExecutionResults {
 
     fn tables(&self) -> &'static [&'static str] {
         &["read.execution_result", "read.execution_attempt"]
+    }
+
+    fn categories(&self) -> &'static [Category] {
+        &[Category::Execution]
     }
 
     fn apply<'a>(
@@ -110,7 +114,8 @@ impl<'a> Added<'a> {
                 | PromptCardEvent::CasesAdded(_)
                 | PromptCardEvent::CaseChanged(_)
                 | PromptCardEvent::CasesRemoved(_),
-            ) => Ok(()),
+            )
+            | DomainEvent::Unread(_) => Ok(()),
         }
     }
 

@@ -7,12 +7,12 @@ mod save;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pcs_domain::DomainEvent;
 use pcs_domain::Timestamp;
 use pcs_domain::execution::{ExecutionEvent, ExecutionRef, Finished};
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::{Requested, TestRunEvent};
+use pcs_domain::{Category, DomainEvent};
 use pcs_store::Recorded;
 use sqlx::PgConnection;
 
@@ -33,6 +33,10 @@ impl Projection for RunSummary {
 
     fn tables(&self) -> &'static [&'static str] {
         &["read.run", "read.run_model", "read.run_latency"]
+    }
+
+    fn categories(&self) -> &'static [Category] {
+        &[Category::TestRun, Category::Execution]
     }
 
     fn apply<'a>(
@@ -108,7 +112,8 @@ impl<'a> Changes<'a> {
                 | PromptCardEvent::CasesAdded(_)
                 | PromptCardEvent::CaseChanged(_)
                 | PromptCardEvent::CasesRemoved(_),
-            ) => (),
+            )
+            | DomainEvent::Unread(_) => (),
         }
     }
 
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_first_end_of_a_run_stays() {
-        let cancelled = Cancelled { reason: String::new(), cancelled_by: actor() };
+        let cancelled = Cancelled { reason: String::new(), cancelled_by: Some(actor()) };
         let events =
             [TestRunEvent::Cancelled(cancelled), TestRunEvent::Completed(Completed { totals: RunTotals::default() })];
         let history: Vec<_> = (2..).zip(events).map(|(v, e)| recorded(8, v, DomainEvent::TestRun(e))).collect();

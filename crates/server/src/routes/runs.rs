@@ -162,7 +162,7 @@ async fn cancel(
         let message = format!("reason has more than {} bytes", limits::MESSAGE_BYTES_MAX);
         return Err(Problem::unprocessable("field_too_long", &message).field("reason", &message));
     }
-    let cancel = TestRunCommand::Cancel { reason, cancelled_by: principal.account_id };
+    let cancel = TestRunCommand::Cancel { reason, cancelled_by: Some(principal.account_id) };
     let executed = execute::<TestRun>(state.store(), &context, id.0, expected, cancel).await;
     let executed = executed.map_err(|error| match error {
         ExecuteError::Conflict { actual: 0, .. } => TestRunRejection::NotFound.into(),
