@@ -5,3 +5,4 @@
 mod event_schemas;
 mod event_store;
 mod projections;
+mod snapshots;

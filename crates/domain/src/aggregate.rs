@@ -1,6 +1,7 @@
 //! The one shape of every aggregate: a command is decided on against a state, and events evolve that state.
 
 use crate::event::EventSet;
+use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
 
 /// A consistency boundary whose state is folded from its own stream.
@@ -13,6 +14,9 @@ pub trait Aggregate: Default + Send + Sync + 'static {
     type Event: EventSet;
     /// Why it may not happen: a fact of the domain with a stable code, never an error.
     type Rejection: RejectionCode;
+
+    /// How its state is kept beside long streams; none unless a benchmark shows that it pays.
+    const SNAPSHOT: Option<SnapshotFormat<Self>> = None;
 
     /// Decides on a command at the time `at`; no events means that it already holds.
     ///

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod model;
 pub mod ports;
+pub mod snapshot;
 pub mod timestamp;
 pub mod upcast;
 #[cfg(test)]
@@ -23,4 +24,5 @@ mod given;
 
 pub use aggregate::{Aggregate, RejectionCode};
 pub use event::{Category, DecodeError, DomainEvent, EventSet, EventType, Unread};
+pub use snapshot::SnapshotFormat;
 pub use timestamp::Timestamp;

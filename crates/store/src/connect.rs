@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::passed_by::Counts;
-use crate::{Inner, Store, appender, schemas, types};
+use crate::{Inner, Store, appender, schemas, snapshot, types};
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ impl Store {
         // The appender has a connection of its own: readers that hold all others must not hold up commits.
         let appender = appender::Appender::start(options)?;
         let schemas = schemas::Schemas::compile()?;
-        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, passed_by: Counts::default(), newest }) })
+        let snapshots = snapshot::Snapshots::new(pool.clone());
+        let passed_by = Counts::default();
+        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, snapshots, passed_by, newest }) })
     }
 }

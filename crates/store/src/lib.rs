@@ -16,6 +16,7 @@ mod read;
 mod recorded;
 mod schemas;
 mod stored;
+mod snapshot;
 mod types;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ struct Inner {
     schemas: schemas::Schemas,
     appender: appender::Appender,
     passed_by: passed_by::Counts,
+    snapshots: snapshot::Snapshots,
     /// The newest position that this process has appended: wakes readers of the same process at once.
     newest: watch::Sender<i64>,
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::error::StoreError;
 use crate::recorded::Recorded;
+use crate::snapshot::HEAD_EVENTS;
 use crate::types::TypeName;
 
 /// Events of a stream that are read at once while an aggregate is loaded.
@@ -138,6 +139,8 @@ impl Store {
         version: i64,
     ) -> Result<Loaded<A>, StoreError> {
         let mut loaded = Loaded { state: A::default(), revision: 0 };
+        let mut snapshot_version = 0;
+        let mut page_len = if A::SNAPSHOT.is_some() { HEAD_EVENTS } else { STREAM_PAGE_LEN };
         loop {
             let rows: Vec<(i64, i64, i16, String)> = sqlx::query_as(
                 "select position, version, type_id, payload from es.event
@@ -147,10 +150,10 @@ impl Store {
             .bind(stream_id)
             .bind(loaded.revision)
             .bind(version)
-            .bind(STREAM_PAGE_LEN)
+            .bind(page_len)
             .fetch_all(self.pool())
             .await?;
-            let last_page = rows.len() < usize::try_from(STREAM_PAGE_LEN).unwrap_or(usize::MAX);
+            let last_page = rows.len() < usize::try_from(page_len).unwrap_or(usize::MAX);
             for (position, version, type_id, payload) in rows {
                 let (name, schema_version) = self.type_name(position, type_id).await?;
                 let event = A::Event::decode(&name, schema_version, &payload).map_err(|source| StoreError::Decode {
@@ -163,7 +166,17 @@ impl Store {
                 loaded.revision = version;
             }
             if last_page {
+                self.offer_snapshot((tenant, stream_id), &loaded, snapshot_version);
                 return Ok(loaded);
+            }
+            if let Some(format) = A::SNAPSHOT.filter(|_| page_len == HEAD_EVENTS) {
+                // Longer than its head: from here on it pays to ask for a snapshot.
+                let found = self.snapshot(&format, (tenant, stream_id), loaded.revision, version).await?;
+                if let Some(snapshot) = found {
+                    snapshot_version = snapshot.revision;
+                    loaded = snapshot;
+                }
+                page_len = STREAM_PAGE_LEN;
             }
         }
     }

@@ -17,6 +17,7 @@ pub use self::test_case::{CaseDraft, TestCase};
 use crate::aggregate::Aggregate;
 use crate::event::events;
 use crate::ids::{ActorId, TestCaseId};
+use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
 
 events! {
@@ -161,8 +162,12 @@ pub struct CasesRemoved {
     pub case_ids: Vec<TestCaseId>,
 }
 
+/// Raised with each change of `evolve`, or of what old events are raised to, that gives a history another state; a test
+/// notices.
+const SNAPSHOT_FOLD: u32 = 1;
+
 /// A card as its history left it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub enum PromptCard {
     /// There is none.
     #[default]
@@ -174,7 +179,7 @@ pub enum PromptCard {
 }
 
 /// What a card is made of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Card {
     /// 1 to 255 characters.
     pub title: String,
@@ -284,6 +289,9 @@ impl Aggregate for PromptCard {
     type Command = PromptCardCommand;
     type Event = PromptCardEvent;
     type Rejection = PromptCardRejection;
+
+    /// A card with many cases is the one long stream there is.
+    const SNAPSHOT: Option<SnapshotFormat<Self>> = Some(SnapshotFormat::json("prompt_card", SNAPSHOT_FOLD));
 
     fn decide(&self, command: PromptCardCommand, _: Timestamp) -> Result<Vec<PromptCardEvent>, PromptCardRejection> {
         decide::decide(self, command)

@@ -529,3 +529,53 @@ fn a_card_folded_from_its_stored_events_is_the_card_that_lived() {
     }
     assert_eq!(seen.into_iter().collect::<Vec<_>>().len(), Event::TYPES.len(), "some event was never seen");
 }
+
+#[test]
+fn n1_a_state_from_a_snapshot_and_its_tail_is_the_state_of_the_whole_history() {
+    let format = PromptCard::SNAPSHOT.unwrap();
+    for seed in 0..200 {
+        let mut chance = Chance::new(seed);
+        let mut live = PromptCard::default();
+        let mut log = Vec::new();
+        for _ in 0..40 {
+            let command = any_command(&mut chance, &live);
+            for event in live.decide(command, Timestamp::EPOCH).unwrap_or_default() {
+                log.push(stored(&event));
+                live.evolve(event);
+            }
+        }
+        let cut = usize::try_from(chance.below(log.len() as u64 + 1)).unwrap();
+        let head = PromptCard::fold(log[..cut].iter().cloned());
+        let mut state = format.decode(&format.encode(&head).unwrap()).unwrap();
+        assert_eq!(state, head, "seed {seed}, cut {cut}");
+        log[cut..].iter().cloned().for_each(|event| state.evolve(event));
+        assert_eq!(state, PromptCard::fold(log), "seed {seed}, cut {cut}");
+    }
+}
+
+/// Snapshots of an older `evolve` must not be taken for those of this one.
+#[test]
+fn another_fold_of_the_same_history_has_another_number() {
+    let (mut history, cases) = with_cases(vec![draft("one", 1, Some("3")), draft("two", 2, None)]);
+    let renamed = TestCase { name: "uno".into(), threshold: Some(0.5), ..cases[0].clone() };
+    history.extend([
+        revised(2, "two"),
+        Event::Tagged(Tagged { tags: vec!["t".into()] }),
+        Event::Labelled(Labelled { label: "production".into(), version: 2 }),
+        Event::Labelled(Labelled { label: "old".into(), version: 1 }),
+        Event::Unlabelled(Unlabelled { label: "old".into() }),
+        Event::Published(Published {}),
+        Event::CaseChanged(CaseChanged { case: renamed }),
+        Event::CasesRemoved(CasesRemoved { case_ids: vec![cases[1].id] }),
+        archived(),
+    ]);
+    let text = PromptCard::SNAPSHOT.unwrap().encode(&PromptCard::fold(history)).unwrap();
+    let expected = concat!(
+        r#"{"Archived":{"title":"Sums","description":"Adds.","category":"math","tags":["t"],"metadata":{"owner":"core"},"#,
+        r#""is_public":true,"prompts":{"1":"{{a}} + {{b}}?","2":"two"},"labels":{"production":2},"cases":{"#,
+        r#""cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57":{"id":"cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57","name":"uno","#,
+        r#""input":{"a":1,"b":2},"expected_output":"3","threshold":0.5}},"#,
+        r#""case_order":["cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57"]}}"#,
+    );
+    assert_eq!((SNAPSHOT_FOLD, text.as_str()), (1, expected), "raise SNAPSHOT_FOLD where `evolve` folds otherwise");
+}
