@@ -129,7 +129,7 @@ async fn per_second(pool: &sqlx::PgPool, run: &str) -> anyhow::Result<f64> {
     let (count, seconds): (i64, f64) = sqlx::query_as(
         "select (max(payload::jsonb -> 'totals' ->> 'executions'))::bigint,
                 extract(epoch from max(recorded_at) - min(recorded_at))::float8
-         from es.event where stream_id = $1::uuid",
+         from es.stream join es.event using (stream_no) where es.stream.stream_id = $1::uuid",
     )
     .bind(run)
     .fetch_one(pool)

@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod event_schemas;
+mod chain;
 mod event_store;
+mod stream_states;
 mod projections;
 mod snapshots;

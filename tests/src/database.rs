@@ -24,12 +24,24 @@ impl TestDatabase {
     /// # Panics
     /// When there is no PostgreSQL to be had.
     pub async fn new() -> Self {
+        Self::copy_of(TEMPLATE).await
+    }
+
+    async fn copy_of(template: &str) -> Self {
         let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start_server)).await.expect("it starts");
         let name = format!("test_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(&with_database(server, "postgres")).await.expect("it answers");
-        let statement = format!("create database {name} template {TEMPLATE}");
+        let statement = format!("create database {name} template {template}");
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a copy of the template");
         Self { url: with_database(server, &name) }
+    }
+
+    /// Makes a database without any schema, for tests of the migrations themselves.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL to be had.
+    pub async fn empty() -> Self {
+        Self::copy_of("template1").await
     }
 
     /// A store on it.

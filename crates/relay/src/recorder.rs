@@ -52,6 +52,7 @@ impl Recorder {
         match executed {
             Ok(_) => Ok(Receipt::Recorded),
             Err(ExecuteError::Rejected(rejection)) => refused(rejection.code()),
+            Err(ExecuteError::StreamClosed { .. }) => refused("stream_closed"),
             Err(ExecuteError::Store(error)) => Err(error.into()),
             Err(
                 error @ (ExecuteError::Conflict { .. } | ExecuteError::KeyReused | ExecuteError::Overloaded { .. }),

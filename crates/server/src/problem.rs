@@ -169,6 +169,9 @@ impl From<StoreError> for Problem {
             StoreError::Closed => {
                 Self::unavailable("shutting_down", "the server is going down", DATABASE_RETRY_AFTER).because(error)
             }
+            StoreError::ReadOnly => {
+                Self::unavailable("read_only", "the database takes no writes now", DATABASE_RETRY_AFTER).because(error)
+            }
             StoreError::Unknowable(_) => {
                 let detail = "it is not known whether the command took effect; sending it again with the same \
                               Idempotency-Key is safe";
@@ -179,6 +182,8 @@ impl From<StoreError> for Problem {
             | StoreError::Unknown { .. }
             | StoreError::Schema { .. }
             | StoreError::StreamTwice { .. }
+            | StoreError::UnknownState { .. }
+            | StoreError::Damaged { .. }
             | StoreError::Encode(_) => Self::internal(error.to_string()),
         }
     }
@@ -230,6 +235,11 @@ where
             ExecuteError::Conflict { expected, actual } => {
                 let detail = format!("the revision is {actual}, and {expected} was expected: read it again");
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale_revision", detail)
+            }
+            ExecuteError::StreamClosed { state, .. } => {
+                let detail =
+                    format!("its history is {state}: an administrator can open it again unless it is tombstoned");
+                Self::new(StatusCode::CONFLICT, "stream_closed", detail)
             }
             ExecuteError::KeyReused => {
                 let detail = "this Idempotency-Key was sent before, with another method, path or body";

@@ -1,10 +1,12 @@
 //! What goes into one append: a command's events, the streams they belong to, and what is expected of them.
 
 use pcs_domain::Category;
+use pcs_domain::canonical::canonical_json;
 use pcs_domain::ids::{ActorId, CommandId, TenantId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::chain::{Content, Hash, NOTHING, Tip, event_hash};
 use crate::error::{AppendError, StoreError};
 use crate::{Store, appender};
 
@@ -58,16 +60,6 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// The number that `es.append` takes.
-    pub(crate) fn code(self) -> i64 {
-        match self {
-            Self::Any => -2,
-            Self::Exists => -1,
-            Self::NoStream => 0,
-            Self::Exact(version) => version,
-        }
-    }
-
     /// Whether a stream at `version` (0: none) is as expected.
     #[must_use]
     pub fn is_met_by(self, version: i64) -> bool {
@@ -97,6 +89,8 @@ pub(crate) struct NewEvent {
     pub(crate) event_id: Uuid,
     pub(crate) type_id: i16,
     pub(crate) payload: String,
+    /// Of its content; its hash follows from the one before it.
+    pub(crate) digest: Hash,
 }
 
 /// The events of one stream, or only a check of it where there are none.
@@ -106,6 +100,32 @@ pub struct StreamWrite {
     pub(crate) category: Category,
     pub(crate) expected: Expected,
     pub(crate) events: Vec<NewEvent>,
+    /// Where the events go, where that is known before the head is locked.
+    pub(crate) place: Option<Place>,
+}
+
+/// Where the events of one stream go: behind which, and with which hashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The stream's number; none where it is new.
+    pub(crate) stream_no: Option<i64>,
+    /// The version before them.
+    pub(crate) version: i64,
+    /// Their hashes.
+    pub(crate) hashes: Vec<Hash>,
+}
+
+impl Place {
+    /// The place of events behind `tip`, or of the first ones where there is none.
+    pub(crate) fn behind(tip: Option<Tip>, events: &[NewEvent]) -> Self {
+        let (mut hash, before) = tip.map_or((NOTHING, 0), |tip| (tip.hash, tip.version));
+        let link = |(version, event): (i64, &NewEvent)| {
+            hash = event_hash(&hash, version, &event.digest);
+            hash
+        };
+        let hashes = (before + 1..).zip(events).map(link).collect();
+        Self { stream_no: tip.map(|tip| tip.stream_no), version: before, hashes }
+    }
 }
 
 /// One command's append: all of its streams or none.
@@ -138,8 +158,14 @@ impl Append {
     /// Only checks a stream: the append fails where it is not as expected.
     #[must_use]
     pub fn check(mut self, category: Category, stream_id: Uuid, expected: Expected) -> Self {
-        self.streams.push(StreamWrite { stream_id, category, expected, events: Vec::new() });
+        self.streams.push(StreamWrite { stream_id, category, expected, events: Vec::new(), place: None });
         self
+    }
+
+    /// Whether nothing has to be looked up: it has events for each of its streams and says where they go.
+    pub(crate) fn is_placed(&self) -> bool {
+        !self.streams.is_empty()
+            && self.streams.iter().all(|stream| stream.place.is_some() && !stream.events.is_empty())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -164,6 +190,37 @@ impl Store {
         expected: Expected,
         events: &[E],
     ) -> Result<(), StoreError> {
+        let events = self.encode_all(append, stream_id, events)?;
+        let new = matches!(expected, Expected::NoStream | Expected::Exact(0));
+        let place = new.then(|| Place::behind(None, &events));
+        append.streams.push(StreamWrite { stream_id, category: E::CATEGORY, expected, events, place });
+        Ok(())
+    }
+
+    /// Adds events behind the end of a stream as it was loaded; saves the look-up of that end.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_behind<E: pcs_domain::EventSet>(
+        &self,
+        append: &mut Append,
+        stream_id: Uuid,
+        tip: Option<Tip>,
+        events: &[E],
+    ) -> Result<(), StoreError> {
+        let events = self.encode_all(append, stream_id, events)?;
+        let expected = Expected::Exact(tip.map_or(0, |tip| tip.version));
+        let place = Some(Place::behind(tip, &events));
+        append.streams.push(StreamWrite { stream_id, category: E::CATEGORY, expected, events, place });
+        Ok(())
+    }
+
+    fn encode_all<E: pcs_domain::EventSet>(
+        &self,
+        append: &Append,
+        stream_id: Uuid,
+        events: &[E],
+    ) -> Result<Vec<NewEvent>, StoreError> {
         if append.streams.iter().any(|stream| stream.stream_id == stream_id) {
             // Their versions would be counted from the same start.
             return Err(StoreError::StreamTwice { stream_id });
@@ -171,16 +228,19 @@ impl Store {
         let mut encoded = Vec::with_capacity(events.len());
         for (nth, event) in events.iter().enumerate() {
             let event_type = event.event_type();
-            let payload = event.encode()?;
-            self.inner.schemas.check(event_type, &payload)?;
+            let value = serde_json::from_str(&event.encode()?)?;
+            self.inner.schemas.check(event_type, &value)?;
+            let payload = canonical_json(&value);
             let type_id = self.inner.types.id_of(event_type)?;
             // Derived, so that an append that is sent twice carries the same events.
             let name = format!("{stream_id}/{nth}");
             let event_id = Uuid::new_v5(&append.context.command_id.0, name.as_bytes());
-            encoded.push(NewEvent { event_id, type_id, payload });
+            let type_name = (event_type.name, event_type.version);
+            let stream = (stream_id, E::CATEGORY);
+            let digest = Content::written(&append.context, stream, event_id, type_name, &payload).digest();
+            encoded.push(NewEvent { event_id, type_id, payload, digest });
         }
-        append.streams.push(StreamWrite { stream_id, category: E::CATEGORY, expected, events: encoded });
-        Ok(())
+        Ok(encoded)
     }
 
     /// Commits an append, together with those of other callers, and answers when it is durable.

@@ -6,6 +6,7 @@ use pcs_domain::DecodeError;
 use uuid::Uuid;
 
 use crate::append::Expected;
+use crate::stream_state::StreamState;
 
 /// The store could not do its work; nothing is known to have changed unless the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,25 @@ pub enum StoreError {
     /// A payload could not be written as JSON.
     #[error("an event could not be encoded: {0}")]
     Encode(#[from] serde_json::Error),
+    /// The server does not take writes: it follows another one.
+    #[error("the database is a standby or read-only; point DATABASE_URL at the primary")]
+    ReadOnly,
+    /// A stream has a state that this build does not know.
+    #[error("stream {stream_id} has state {number}, which this build does not know: run a newer one")]
+    UnknownState {
+        /// The stream.
+        stream_id: Uuid,
+        /// The number in the row.
+        number: i16,
+    },
+    /// A row of the log is not what this program writes.
+    #[error("stream {stream_id} is damaged: {what}")]
+    Damaged {
+        /// The stream.
+        stream_id: Uuid,
+        /// What is wrong.
+        what: String,
+    },
     /// The process is going down.
     #[error("the store is shutting down")]
     Closed,
@@ -75,6 +95,14 @@ pub enum AppendError {
         expected: Expected,
         /// The version that the stream is at.
         actual: i64,
+    },
+    /// A stream is closed: nothing can be appended to it.
+    #[error("the stream {stream_id} is {state}")]
+    StreamClosed {
+        /// The stream.
+        stream_id: Uuid,
+        /// Why it is closed.
+        state: StreamState,
     },
     /// Another command was sent with the same idempotency key.
     #[error("the idempotency key was used for another command")]
@@ -104,6 +132,14 @@ pub enum ExecuteError<R: std::error::Error> {
         /// The version that the stream is at.
         actual: i64,
     },
+    /// A stream is closed: nothing can be appended to it.
+    #[error("the stream {stream_id} is {state}")]
+    StreamClosed {
+        /// The stream.
+        stream_id: Uuid,
+        /// Why it is closed.
+        state: StreamState,
+    },
     /// Another command was sent with the same idempotency key.
     #[error("the idempotency key was used for another command")]
     KeyReused,
@@ -122,6 +158,7 @@ impl<R: std::error::Error> From<AppendError> for ExecuteError<R> {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Conflict { expected, actual } => Self::Conflict { expected, actual },
+            AppendError::StreamClosed { stream_id, state } => Self::StreamClosed { stream_id, state },
             AppendError::KeyReused => Self::KeyReused,
             AppendError::Overloaded { retry_after } => Self::Overloaded { retry_after },
             AppendError::Store(error) => Self::Store(error),

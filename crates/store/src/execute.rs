@@ -74,8 +74,7 @@ pub async fn execute_new<A: Aggregate>(
 where
     A::Command: Clone,
 {
-    let nothing = Loaded { state: A::default(), revision: 0 };
-    match attempt(store, context, stream_id, nothing, command.clone()).await {
+    match attempt(store, context, stream_id, Loaded::default(), command.clone()).await {
         Err(ExecuteError::Conflict { .. }) => execute(store, context, stream_id, Expected::Any, command).await,
         result => result,
     }
@@ -88,13 +87,18 @@ async fn attempt<A: Aggregate>(
     loaded: Loaded<A>,
     command: A::Command,
 ) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
-    let Loaded { mut state, revision } = loaded;
+    let Loaded { mut state, revision, tip } = loaded;
     let events = state.decide(command, System.now()).map_err(ExecuteError::Rejected)?;
     if events.is_empty() {
         return Ok(Executed { state, revision, position: None, duplicate: false });
     }
     let mut append = Append::new(context.clone());
-    store.write(&mut append, stream_id, Expected::Exact(revision), &events)?;
+    if tip.is_some() || revision == 0 {
+        store.write_behind(&mut append, stream_id, tip, &events)?;
+    } else {
+        // Loaded without its newest event at hand: the appender looks the end of the stream up.
+        store.write(&mut append, stream_id, Expected::Exact(revision), &events)?;
+    }
     let Appended { last_position, version, duplicate, .. } = store.append(append).await?;
     if duplicate {
         return again(store, context, stream_id, last_position).await;
@@ -144,7 +148,8 @@ async fn again<A: Aggregate>(
     position: i64,
 ) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
     let version: Option<i64> = sqlx::query_scalar(
-        "select max(version) from es.event where tenant_id = $1 and stream_id = $2 and position <= $3",
+        "select max(e.version) from es.stream s join es.event e on e.stream_no = s.stream_no
+         where s.tenant_id = $1 and s.stream_id = $2 and e.position between s.stream_no and $3",
     )
     .bind(context.tenant.0)
     .bind(stream_id)
@@ -152,6 +157,6 @@ async fn again<A: Aggregate>(
     .fetch_one(store.pool())
     .await
     .map_err(StoreError::from)?;
-    let Loaded { state, revision } = store.load_at::<A>(context.tenant, stream_id, version.unwrap_or(0)).await?;
+    let Loaded { state, revision, .. } = store.load_at::<A>(context.tenant, stream_id, version.unwrap_or(0)).await?;
     Ok(Executed { state, revision, position: Some(position), duplicate: true })
 }

@@ -105,7 +105,7 @@ impl Store {
                  order by s.stream_id limit $5
              ) s
              left join es.event e
-               on e.stream_id = s.stream_id and e.tenant_id = s.tenant_id and e.version = s.version
+               on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
              order by s.stream_id",
         )
         .bind(tenant.0)
@@ -137,7 +137,7 @@ impl Store {
             "select s.stream_id, s.category, s.version, s.state, e.position, e.recorded_at
              from es.stream s
              left join es.event e
-               on e.stream_id = s.stream_id and e.tenant_id = s.tenant_id and e.version = s.version
+               on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
              where s.tenant_id = $1 and s.stream_id = $2",
         )
         .bind(tenant.0)
@@ -171,14 +171,16 @@ impl Store {
             Direction::Forward => concat!(
                 "select ",
                 stored_columns!(),
-                " from es.event e left join es.event_type t using (type_id)
-                 where e.tenant_id = $1 and e.stream_id = $2 and e.version >= $3 order by e.version limit $4"
+                " from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
+                 left join es.event_type t using (type_id)
+                 where s.tenant_id = $1 and s.stream_id = $2 and e.version >= $3 order by e.version limit $4"
             ),
             Direction::Backward => concat!(
                 "select ",
                 stored_columns!(),
-                " from es.event e left join es.event_type t using (type_id)
-                 where e.tenant_id = $1 and e.stream_id = $2 and e.version <= $3 order by e.version desc limit $4"
+                " from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
+                 left join es.event_type t using (type_id)
+                 where s.tenant_id = $1 and s.stream_id = $2 and e.version <= $3 order by e.version desc limit $4"
             ),
         };
         let mut events: Vec<StoredEvent> = sqlx::query_as(statement)
@@ -264,7 +266,8 @@ impl Store {
                and (cardinality($4::smallint[]) = 0 or e.category = any($4))
                and (cardinality($5::text[]) = 0
                     or e.type_id = any(array(select type_id from es.event_type where name = any($5))))
-               and ($6::uuid is null or e.stream_id = $6)
+               and ($6::uuid is null
+                    or e.stream_no = any(array(select stream_no from es.stream where stream_id = $6)))
                and ($7::timestamptz is null or e.recorded_at >= $7)
              order by e.position limit $8"
         );

@@ -6,6 +6,7 @@
 
 mod append;
 mod appender;
+mod chain;
 mod connect;
 mod error;
 mod execute;
@@ -15,6 +16,7 @@ mod passed_by;
 mod read;
 mod recorded;
 mod schemas;
+mod stream_state;
 mod stored;
 mod snapshot;
 mod types;
@@ -25,15 +27,17 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 pub use self::append::{Append, Appended, CommandContext, Expected, StreamWrite};
+pub use self::chain::{Content, Hash, NOTHING, Tip, batch_digest, batch_seal, event_hash};
 pub use self::connect::StoreConfig;
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{Executed, execute, execute_new};
 pub use self::inspect::{Direction, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
-pub use self::migrate::migrate;
+pub use self::migrate::{migrate, migrate_to};
 pub use self::passed_by::PassedBy;
 pub use self::read::Loaded;
 pub use self::recorded::Recorded;
 pub use self::stored::{StoredEvent, stream_name};
+pub use self::stream_state::StreamState;
 
 /// A handle on the event store; clones share one pool, one appender and one wake-up.
 #[derive(Clone)]

@@ -13,3 +13,12 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     sqlx::query("select es.create_partitions()").execute(pool).await?;
     Ok(())
 }
+
+/// Runs the migrations up to a version, so that tests can fill a database as an earlier build had it.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_to(pool: &PgPool, version: i64) -> Result<(), StoreError> {
+    sqlx::migrate!("../../migrations").run_to(version, pool).await?;
+    Ok(())
+}

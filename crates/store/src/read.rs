@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::Store;
+use crate::chain::Tip;
 use crate::error::StoreError;
 use crate::recorded::Recorded;
 use crate::snapshot::HEAD_EVENTS;
@@ -26,6 +27,14 @@ pub struct Loaded<A> {
     pub state: A,
     /// The stream's version; 0 where there is none.
     pub revision: i64,
+    /// The end of the stream at that version; none where there is no stream, or where it is hidden.
+    pub tip: Option<Tip>,
+}
+
+impl<A: Default> Default for Loaded<A> {
+    fn default() -> Self {
+        Self { state: A::default(), revision: 0, tip: None }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -46,8 +55,19 @@ struct Row {
     payload: String,
 }
 
+/// What folding an aggregate needs of a row.
+#[derive(sqlx::FromRow)]
+struct FoldRow {
+    position: i64,
+    stream_no: i64,
+    version: i64,
+    type_id: i16,
+    hash: Vec<u8>,
+    payload: String,
+}
+
 impl Store {
-    /// Events of a stream after a version, in order, at most `limit`.
+    /// Events of a stream after a version, in order, at most `limit`; none of a stream that is deleted or tombstoned.
     ///
     /// # Errors
     /// Where the database does not answer or an event can't be read.
@@ -59,9 +79,11 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
-                    correlation_id, causation_id, actor_id, trace, payload
-             from es.event where tenant_id = $1 and stream_id = $2 and version > $3 order by version limit $4",
+            "select e.position, e.tenant_id, e.stream_id, e.version, e.event_id, e.category, e.type_id, e.recorded_at,
+                    e.command_id, e.correlation_id, e.causation_id, e.actor_id, e.trace, e.payload
+             from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
+             where s.tenant_id = $1 and s.stream_id = $2 and s.state in (0, 2) and e.version > $3
+             order by e.version limit $4",
         )
         .bind(tenant.0)
         .bind(stream_id)
@@ -138,13 +160,16 @@ impl Store {
         stream_id: Uuid,
         version: i64,
     ) -> Result<Loaded<A>, StoreError> {
-        let mut loaded = Loaded { state: A::default(), revision: 0 };
+        let mut loaded = Loaded::<A>::default();
         let mut snapshot_version = 0;
         let mut page_len = if A::SNAPSHOT.is_some() { HEAD_EVENTS } else { STREAM_PAGE_LEN };
         loop {
-            let rows: Vec<(i64, i64, i16, String)> = sqlx::query_as(
-                "select position, version, type_id, payload from es.event
-                 where tenant_id = $1 and stream_id = $2 and version > $3 and version <= $4 order by version limit $5",
+            let rows: Vec<FoldRow> = sqlx::query_as(
+                "select e.position, e.stream_no, e.version, e.type_id, e.hash, e.payload
+                 from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
+                 where s.tenant_id = $1 and s.stream_id = $2 and s.state in (0, 2)
+                   and e.version > $3 and e.version <= $4
+                 order by e.version limit $5",
             )
             .bind(tenant.0)
             .bind(stream_id)
@@ -154,7 +179,7 @@ impl Store {
             .fetch_all(self.pool())
             .await?;
             let last_page = rows.len() < usize::try_from(page_len).unwrap_or(usize::MAX);
-            for (position, version, type_id, payload) in rows {
+            for FoldRow { position, stream_no, version, type_id, hash, payload } in rows {
                 let (name, schema_version) = self.type_name(position, type_id).await?;
                 let event = A::Event::decode(&name, schema_version, &payload).map_err(|source| StoreError::Decode {
                     position,
@@ -164,6 +189,11 @@ impl Store {
                 })?;
                 loaded.state.evolve(event);
                 loaded.revision = version;
+                let damaged = |hash: Vec<u8>| StoreError::Damaged {
+                    stream_id,
+                    what: format!("event {position} has a hash of {} bytes instead of 32", hash.len()),
+                };
+                loaded.tip = Some(Tip { stream_no, version, hash: hash.try_into().map_err(damaged)? });
             }
             if last_page {
                 self.offer_snapshot((tenant, stream_id), &loaded, snapshot_version);

@@ -28,14 +28,13 @@ impl Schemas {
     }
 
     /// Refuses a payload that is not of its type's schema.
-    pub(crate) fn check(&self, event_type: EventType, payload: &str) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, event_type: EventType, payload: &serde_json::Value) -> Result<(), StoreError> {
         let fault =
             |path: String, message: String| StoreError::Schema { event_type: event_type.to_string(), path, message };
         let validator = self
             .validators
             .get(&event_type)
             .ok_or_else(|| fault(String::new(), "the type has no schema".to_owned()))?;
-        let value: serde_json::Value = serde_json::from_str(payload)?;
-        validator.validate(&value).map_err(|error| fault(error.instance_path().to_string(), error.to_string()))
+        validator.validate(payload).map_err(|error| fault(error.instance_path().to_string(), error.to_string()))
     }
 }

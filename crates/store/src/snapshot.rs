@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::Store;
+use crate::chain::Tip;
 use crate::error::StoreError;
 use crate::read::Loaded;
 
@@ -125,10 +126,14 @@ impl Store {
         after: i64,
         up_to: i64,
     ) -> Result<Option<Loaded<A>>, StoreError> {
-        let kept: Option<(i64, String)> = sqlx::query_as(
-            "select version, state from es.snapshot
-             where stream_id = $1 and tenant_id = $2 and state_type = $3 and state_hash = $4
-               and version > $5 and version <= $6",
+        let kept: Option<(i64, String, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+            "select k.version, k.state, e.stream_no, e.hash
+             from es.snapshot k
+             join es.stream s on s.stream_id = k.stream_id and s.tenant_id = k.tenant_id
+             left join es.event e
+                 on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = k.version
+             where k.stream_id = $1 and k.tenant_id = $2 and k.state_type = $3 and k.state_hash = $4
+               and k.version > $5 and k.version <= $6",
         )
         .bind(stream_id)
         .bind(tenant.0)
@@ -138,9 +143,11 @@ impl Store {
         .bind(up_to)
         .fetch_optional(self.pool())
         .await?;
-        let Some((version, text)) = kept else { return Ok(None) };
+        let Some((version, text, stream_no, hash)) = kept else { return Ok(None) };
+        let tip = stream_no.zip(hash.and_then(|hash| hash.try_into().ok()));
+        let tip = tip.map(|(stream_no, hash)| Tip { stream_no, version, hash });
         match format.decode(&text) {
-            Ok(state) => Ok(Some(Loaded { state, revision: version })),
+            Ok(state) => Ok(Some(Loaded { state, revision: version, tip })),
             Err(error) => {
                 tracing::warn!(%stream_id, version, %error, "a snapshot can't be read; the stream is folded instead");
                 Ok(None)

@@ -101,7 +101,7 @@ async fn first_request(
 
 async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
     let loaded = state.store().load::<PromptCard>(principal.tenant, body.card_id.0).await;
-    let Loaded { state: card, revision } = loaded.map_err(|error| {
+    let Loaded { state: card, revision, .. } = loaded.map_err(|error| {
         let is_card = !is_of_another_kind::<PromptCard>(&error);
         if is_card { Problem::from(error) } else { PromptCardRejection::NotFound.into() }
     })?;
