@@ -5,6 +5,10 @@
 mod event_schemas;
 mod chain;
 mod event_store;
+mod log_tools;
 mod stream_states;
 mod projections;
+mod reading;
 mod snapshots;
+mod transfer;
+mod verification;

@@ -24,9 +24,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest pause between two attempts to reconnect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for the broker's word that it has a ticket.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tickets that may be on their way to the broker without its word.
-const PUBLISH_INFLIGHT_MAX: usize = 4_096;
+pub(crate) const PUBLISH_INFLIGHT_MAX: usize = 4_096;
 /// What a message must be able to hold, in bytes: a run's templates, or a result with the largest output.
 const PAYLOAD_BYTES_MIN: usize = 8_000_000;
 /// Messages that a subscription may hold back.
@@ -46,32 +46,12 @@ impl Bus {
     /// # Errors
     /// [`BusError::Connect`] where the first connection fails.
     pub async fn connect(config: &BusConfig) -> Result<Self, BusError> {
+        let client = client(config).await?;
         let url = without_credentials(&config.url);
-        let name = config.name.clone();
-        let fault = |error: String| BusError::Connect { url: url.clone(), message: error };
-        let servers = config.url.split(',').map(str::parse::<ServerAddr>).collect::<Result<Vec<_>, _>>();
-        let servers = servers.map_err(|error| fault(error.to_string()))?;
-        let client = credentials(&servers)
-            .name(&config.name)
-            .ping_interval(PING_INTERVAL)
-            .connection_timeout(CONNECT_TIMEOUT)
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .subscription_capacity(SUBSCRIPTION_LEN_MAX)
-            .reconnect_delay_callback(|attempts| {
-                let millis = u64::try_from(attempts).unwrap_or(u64::MAX).saturating_mul(50);
-                Duration::from_millis(millis).min(RECONNECT_DELAY_MAX)
-            })
-            .event_callback(move |event| {
-                let name = name.clone();
-                async move { tracing::info!(client = %name, %event, "nats connection") }
-            })
-            .connect(servers.as_slice())
-            .await
-            .map_err(|error| fault(error.to_string()))?;
         let payload_bytes = client.server_info().max_payload;
         if payload_bytes < PAYLOAD_BYTES_MIN {
             let message = format!("its max_payload is {payload_bytes} bytes and must be at least {PAYLOAD_BYTES_MIN}");
-            return Err(fault(message));
+            return Err(BusError::Connect { url, message });
         }
         let jetstream = jetstream::ContextBuilder::new()
             .timeout(PUBLISH_TIMEOUT)
@@ -96,6 +76,32 @@ impl Bus {
         let fault = |message: String| BusError::Connect { url: self.url.clone(), message };
         self.jetstream.query_account().await.map(drop).map_err(|error| fault(error.to_string()))
     }
+}
+
+/// A connection, whatever the server allows.
+pub(crate) async fn client(config: &BusConfig) -> Result<async_nats::Client, BusError> {
+    let url = without_credentials(&config.url);
+    let name = config.name.clone();
+    let fault = |error: String| BusError::Connect { url: url.clone(), message: error };
+    let servers = config.url.split(',').map(str::parse::<ServerAddr>).collect::<Result<Vec<_>, _>>();
+    let servers = servers.map_err(|error| fault(error.to_string()))?;
+    credentials(&servers)
+        .name(&config.name)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .subscription_capacity(SUBSCRIPTION_LEN_MAX)
+        .reconnect_delay_callback(|attempts| {
+            let millis = u64::try_from(attempts).unwrap_or(u64::MAX).saturating_mul(50);
+            Duration::from_millis(millis).min(RECONNECT_DELAY_MAX)
+        })
+        .event_callback(move |event| {
+            let name = name.clone();
+            async move { tracing::info!(client = %name, %event, "nats connection") }
+        })
+        .connect(servers.as_slice())
+        .await
+        .map_err(|error| fault(error.to_string()))
 }
 
 impl std::fmt::Debug for Bus {

@@ -8,6 +8,7 @@ mod subjects;
 mod connect;
 mod tickets;
 mod questions;
+mod replay;
 mod fleet;
 mod backend;
 mod lease;
@@ -17,6 +18,7 @@ pub use self::connect::{Bus, BusConfig};
 pub use self::fleet::{Heartbeat, WorkerPresence};
 pub use self::lease::{Delivery, Disposition, JobHandler};
 pub use self::questions::{Answering, Responder};
+pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};
 pub use self::tickets::{NewTicket, StreamState};
 pub use self::worker::{WorkerConfig, run_worker};
 

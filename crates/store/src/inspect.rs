@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::read::PAGE_BYTES_MAX;
 use crate::stored::{StoredEvent, stored_columns};
 
 /// The head of a stream.
@@ -70,6 +71,15 @@ pub struct Selection {
     pub since: Option<Timestamp>,
 }
 
+/// A point of the log's history.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moment {
+    /// Right after the event at this position.
+    Position(i64),
+    /// At this time.
+    Time(Timestamp),
+}
+
 /// What a scan of a range of positions found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scanned {
@@ -104,8 +114,7 @@ impl Store {
                    and ($4::uuid is null or s.stream_id > $4)
                  order by s.stream_id limit $5
              ) s
-             left join es.event e
-               on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
+             left join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
              order by s.stream_id",
         )
         .bind(tenant.0)
@@ -136,8 +145,7 @@ impl Store {
         let row: Option<HeadRow> = sqlx::query_as(
             "select s.stream_id, s.category, s.version, s.state, e.position, e.recorded_at
              from es.stream s
-             left join es.event e
-               on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
+             left join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = s.version
              where s.tenant_id = $1 and s.stream_id = $2",
         )
         .bind(tenant.0)
@@ -200,6 +208,14 @@ impl Store {
         Ok(Some(StoredPage { events, is_end }))
     }
 
+    /// The wire names of all types that were ever registered, in their order.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn type_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar("select distinct name from es.event_type order by name").fetch_all(self.pool()).await?)
+    }
+
     /// The event at a position; none where there is none.
     ///
     /// # Errors
@@ -233,11 +249,15 @@ impl Store {
     /// Where the database does not answer.
     pub async fn scan(&self, selection: &Selection, after: i64, to: i64, window: i64) -> Result<Scanned, StoreError> {
         let position = after.saturating_add(window).min(to).max(after);
-        let events = self.matching(selection, after, position, i64::MAX).await?;
+        let events = self.matching(selection, after, position, window).await?;
+        let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+        let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
+        let position = events.last().filter(|_| is_cut).map_or(position, |last| last.position);
         Ok(Scanned { events, position })
     }
 
-    /// Events after a position that match, at most `limit` of them: the filter comes before the limit.
+    /// Events after a position that match, at most `limit` of them and fewer where they are large; the filter comes
+    /// before the limit.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -266,8 +286,7 @@ impl Store {
                and (cardinality($4::smallint[]) = 0 or e.category = any($4))
                and (cardinality($5::text[]) = 0
                     or e.type_id = any(array(select type_id from es.event_type where name = any($5))))
-               and ($6::uuid is null
-                    or e.stream_no = any(array(select stream_no from es.stream where stream_id = $6)))
+               and ($6::uuid is null or e.stream_id = $6)
                and ($7::timestamptz is null or e.recorded_at >= $7)
              order by e.position limit $8"
         );
@@ -280,7 +299,31 @@ impl Store {
             .bind(selection.stream_id)
             .bind(selection.since.map(Timestamp::get))
             .bind(limit)
+            .bind(PAGE_BYTES_MAX)
             .fetch_all(self.pool())
             .await?)
+    }
+
+    /// The version that a stream had at a moment; 0 where there was no such stream yet.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn version_at(&self, tenant: TenantId, stream_id: Uuid, at: Moment) -> Result<i64, StoreError> {
+        let (position, recorded_at) = match at {
+            Moment::Position(position) => (Some(position), None),
+            Moment::Time(time) => (None, Some(time.get())),
+        };
+        let version = sqlx::query_scalar(
+            "select coalesce(max(e.version), 0) from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
+             where s.tenant_id = $1 and s.stream_id = $2 and ($3::bigint is null or e.position <= $3)
+               and ($4::timestamptz is null or e.recorded_at <= $4)",
+        )
+        .bind(tenant.0)
+        .bind(stream_id)
+        .bind(position)
+        .bind(recorded_at)
+        .fetch_one(self.pool())
+        .await?;
+        Ok(version)
     }
 }

@@ -8,8 +8,10 @@ mod append;
 mod appender;
 mod chain;
 mod connect;
+pub mod diagnosis;
 mod error;
 mod execute;
+mod import;
 mod inspect;
 mod migrate;
 mod passed_by;
@@ -19,7 +21,9 @@ mod schemas;
 mod stream_state;
 mod stored;
 mod snapshot;
+mod transfer;
 mod types;
+mod verify;
 
 use std::sync::Arc;
 
@@ -31,13 +35,16 @@ pub use self::chain::{Content, Hash, NOTHING, Tip, batch_digest, batch_seal, eve
 pub use self::connect::StoreConfig;
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{Executed, execute, execute_new};
-pub use self::inspect::{Direction, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
-pub use self::migrate::{migrate, migrate_to};
+pub use self::import::{ImportError, Imported};
+pub use self::inspect::{Direction, Moment, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
+pub use self::migrate::{MigrationState, migrate, migrate_to, migration_state};
 pub use self::passed_by::PassedBy;
 pub use self::read::Loaded;
 pub use self::recorded::Recorded;
 pub use self::stored::{StoredEvent, stream_name};
 pub use self::stream_state::StreamState;
+pub use self::transfer::Export;
+pub use self::verify::{Check, Finding, Verification};
 
 /// A handle on the event store; clones share one pool, one appender and one wake-up.
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use crate::types::TypeName;
 /// Events of a stream that are read at once while an aggregate is loaded.
 const STREAM_PAGE_LEN: i64 = 500;
 /// Payload of one page of the log, in bytes, above which no further event is added to it.
-const PAGE_BYTES_MAX: i64 = 32 * 1024 * 1024;
+pub(crate) const PAGE_BYTES_MAX: i64 = 32 * 1024 * 1024;
 
 /// An aggregate's state and the version of its stream.
 #[derive(Clone, Debug)]

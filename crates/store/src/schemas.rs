@@ -27,6 +27,11 @@ impl Schemas {
         Ok(Self { validators })
     }
 
+    /// The type with this name and version, where this build writes it.
+    pub(crate) fn written(&self, name: &str, version: i16) -> Option<EventType> {
+        self.validators.keys().find(|known| known.name == name && known.version == version).copied()
+    }
+
     /// Refuses a payload that is not of its type's schema.
     pub(crate) fn check(&self, event_type: EventType, payload: &serde_json::Value) -> Result<(), StoreError> {
         let fault =

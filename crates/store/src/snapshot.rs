@@ -116,6 +116,9 @@ impl Snapshot {
     }
 }
 
+/// A snapshot's version and state, and the number and hash of its stream where the event of that version is there.
+type KeptRow = (i64, String, Option<i64>, Option<Vec<u8>>);
+
 impl Store {
     /// The newest snapshot of a stream between two versions, both excluded and included in this order; none where there
     /// is none of this build's state, or it can't be read.
@@ -126,7 +129,7 @@ impl Store {
         after: i64,
         up_to: i64,
     ) -> Result<Option<Loaded<A>>, StoreError> {
-        let kept: Option<(i64, String, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+        let kept: Option<KeptRow> = sqlx::query_as(
             "select k.version, k.state, e.stream_no, e.hash
              from es.snapshot k
              join es.stream s on s.stream_id = k.stream_id and s.tenant_id = k.tenant_id

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
+use crate::chain::{Content, Hash};
 use crate::error::StoreError;
 
 /// The columns of [`StoredEvent`], of `es.event e` joined with `es.event_type t`.
@@ -13,7 +14,7 @@ macro_rules! stored_columns {
     () => {
         "e.position, e.tenant_id, e.stream_id, e.version, e.event_id, e.category, t.name as type_name,
          t.schema_version, e.recorded_at, e.command_id, e.correlation_id, e.causation_id, e.actor_id, e.trace,
-         e.payload"
+         e.payload, e.stream_no, e.hash"
     };
 }
 pub(crate) use stored_columns;
@@ -51,6 +52,10 @@ pub struct StoredEvent {
     pub trace: Option<String>,
     /// The payload's text as it was written.
     pub payload: String,
+    /// The number of its stream: the position of the stream's first event.
+    pub stream_no: i64,
+    /// The hash of its content and of the event before it in its stream, as it is stored.
+    pub hash: Vec<u8>,
 }
 
 impl StoredEvent {
@@ -58,6 +63,25 @@ impl StoredEvent {
     #[must_use]
     pub fn stream_name(&self) -> String {
         stream_name(self.category, self.stream_id)
+    }
+
+    /// The digest of the content, from which the hash is made; none where this build does not know the category.
+    pub(crate) fn digest(&self) -> Option<Hash> {
+        let content = Content {
+            tenant: self.tenant,
+            stream_id: self.stream_id,
+            category: Category::from_number(self.category)?,
+            event_id: self.event_id,
+            type_name: &self.type_name,
+            schema_version: self.schema_version,
+            command_id: self.command_id,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            actor_id: self.actor_id,
+            trace: self.trace.as_deref(),
+            payload: &self.payload,
+        };
+        Some(content.digest())
     }
 
     /// What happened.
@@ -99,6 +123,8 @@ impl FromRow<'_, PgRow> for StoredEvent {
             actor_id: row.try_get("actor_id")?,
             trace: row.try_get("trace")?,
             payload: row.try_get("payload")?,
+            stream_no: row.try_get("stream_no")?,
+            hash: row.try_get("hash")?,
         })
     }
 }

@@ -66,9 +66,20 @@ impl Output {
         Ok(self.out.flush()?)
     }
 
+    /// Writes bytes to stdout as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        Ok(self.out.write_all(bytes)?)
+    }
+
     /// Writes one JSON value to stdout.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
+        self.text(&text)
+    }
+
+    /// Writes one JSON value on one line to stdout, at once: somebody may be reading along.
+    pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(std::io::Error::other)?;
         self.text(&text)
     }
 

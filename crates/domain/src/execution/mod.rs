@@ -195,7 +195,7 @@ impl FailureClass {
 }
 
 /// An execution as its history left it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Execution {
     /// Waiting for its result.
     Waiting {

@@ -138,7 +138,7 @@ pub struct RunTotals {
 }
 
 /// A run as its history left it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub enum TestRun {
     /// There is none.
     #[default]

@@ -39,6 +39,7 @@ pub struct EventView<'a> {
     causation_id: Option<uuid::Uuid>,
     actor_id: Option<uuid::Uuid>,
     traceparent: Option<&'a str>,
+    hash: String,
     payload: Payload<'a>,
 }
 
@@ -68,9 +69,14 @@ impl<'a> From<&'a StoredEvent> for EventView<'a> {
             causation_id: event.causation_id,
             actor_id: event.actor_id,
             traceparent: event.trace.as_deref(),
+            hash: hex(&event.hash),
             payload,
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A row under [`COLUMNS`].
@@ -111,6 +117,7 @@ pub fn fields(event: &StoredEvent) -> Vec<(&'static str, String)> {
         ("causation id", or_dash(event.causation_id.map(|id| id.to_string()))),
         ("actor id", or_dash(event.actor_id.map(|id| id.to_string()))),
         ("traceparent", or_dash(event.trace.as_deref().map(plain_line))),
+        ("hash", hex(&event.hash)),
         ("payload", plain_text(&payload.unwrap_or_else(|_| event.payload.clone()))),
     ]
 }

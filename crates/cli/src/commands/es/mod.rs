@@ -5,9 +5,16 @@
 
 pub mod address;
 pub mod console;
+pub mod doctor;
+pub mod event;
 pub mod event_view;
+pub mod export;
+pub mod import;
 pub mod progress;
+pub mod replay;
+pub mod selection;
 pub mod stream;
+pub mod verify;
 
 use self::console::{Console, ConsoleArgs};
 use super::exit::{CliError, ExitStatus};
@@ -28,6 +35,19 @@ pub enum EsCommand {
     /// Look at streams: their heads, events and states
     #[command(subcommand)]
     Stream(stream::StreamCommand),
+    /// Look at single events: by position, by id, by what is in them
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// Send a part of the log again: to stdout, into a stream of JetStream, or to an HTTP server
+    Replay(replay::Replay),
+    /// Write the log into a file that another database can import
+    Export(export::ExportArgs),
+    /// Read an exported log into an empty database, or behind the log that it goes on
+    Import(import::ImportArgs),
+    /// Verify that the log is whole; exits with 1 and says where it is not
+    Verify(verify::Verify),
+    /// Examine the database under the log; exits with 1 where something is bad
+    Doctor(doctor::Doctor),
 }
 
 impl EsArgs {
@@ -47,6 +67,12 @@ impl EsArgs {
         let mut console = Console::new(self.console, output);
         match self.command {
             EsCommand::Stream(command) => command.execute(&mut console).await,
+            EsCommand::Event(command) => command.execute(&mut console).await,
+            EsCommand::Replay(replay) => replay.execute(&mut console).await,
+            EsCommand::Export(export) => export.execute(&mut console).await,
+            EsCommand::Import(import) => import.execute(&mut console).await,
+            EsCommand::Verify(verify) => verify.execute(&mut console).await,
+            EsCommand::Doctor(doctor) => doctor.execute(&mut console).await,
         }
     }
 }

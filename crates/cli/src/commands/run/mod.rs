@@ -3,7 +3,7 @@
 mod select;
 mod sync;
 mod follow;
-mod interrupt;
+pub(crate) mod interrupt;
 mod progress;
 pub(crate) mod report;
 mod report_file;

@@ -85,6 +85,7 @@ fn state_name(state: i16) -> String {
         0 => "open".to_owned(),
         1 => "deleted".to_owned(),
         2 => "archived".to_owned(),
+        3 => "tombstoned".to_owned(),
         other => other.to_string(),
     }
 }

@@ -2,6 +2,8 @@
 
 mod ls;
 mod show;
+mod state;
+mod tail;
 
 use crate::commands::es::console::Console;
 use crate::commands::exit::{CliError, ExitStatus};
@@ -13,6 +15,12 @@ pub enum StreamCommand {
     Ls(ls::Ls),
     /// Show the events of a stream
     Show(show::Show),
+    /// Show events as they are committed, until Ctrl-C
+    Tail(tail::Tail),
+    /// Show the state that a stream folds to, now or as it was
+    State(state::State),
+    /// Show what changed in a stream's state between two versions
+    Diff(state::Diff),
 }
 
 impl StreamCommand {
@@ -20,6 +28,9 @@ impl StreamCommand {
         match self {
             Self::Ls(ls) => ls.execute(console).await?,
             Self::Show(show) => show.execute(console).await?,
+            Self::Tail(tail) => tail.execute(console).await?,
+            Self::State(state) => state.execute(console).await?,
+            Self::Diff(diff) => diff.execute(console).await?,
         }
         Ok(ExitStatus::Success)
     }

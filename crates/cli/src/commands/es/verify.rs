@@ -1,0 +1,136 @@
+//! `pcs es verify`: whether the log is whole, and where it is not.
+
+use clap::ValueEnum;
+use pcs_store::{Check, Finding, Store, Verification};
+use serde::Serialize;
+
+use super::console::Console;
+use super::progress::Progress;
+use super::selection::Range;
+use crate::commands::exit::{CliError, ExitStatus};
+
+/// Findings that are told; beyond it they are only counted, so that a log that is wrong all over needs no more memory.
+const FINDINGS_MAX: usize = 1_000;
+
+/// What can be verified.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Subject {
+    /// Positions go from 1 to the head without gaps
+    Positions,
+    /// Versions go from 1 to the head of their stream without gaps
+    Versions,
+    /// Payloads can be read and are of their schemas
+    Schemas,
+    /// Events and batches have the hashes of what is stored
+    Chain,
+    /// All of these
+    All,
+}
+
+/// `es verify`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Verify {
+    /// What is verified
+    #[arg(value_enum, default_value_t = Subject::All)]
+    what: Subject,
+    #[command(flatten)]
+    range: Range,
+}
+
+/// What was verified and what was found.
+#[derive(Serialize)]
+pub(super) struct Report {
+    ok: bool,
+    checks: Vec<&'static str>,
+    positions: u64,
+    found: u64,
+    findings: Vec<Finding>,
+}
+
+impl Subject {
+    fn checks(self) -> Vec<Check> {
+        match self {
+            Self::Positions => vec![Check::Positions],
+            Self::Versions => vec![Check::Versions],
+            Self::Schemas => vec![Check::Schemas],
+            Self::Chain => vec![Check::Chain],
+            Self::All => Check::ALL.to_vec(),
+        }
+    }
+}
+
+impl Verify {
+    pub(super) async fn execute(self, console: &mut Console) -> Result<ExitStatus, CliError> {
+        let store = console.store().await?;
+        let checks = self.what.checks();
+        let mut report = Report {
+            ok: true,
+            checks: checks.iter().map(|check| check.name()).collect(),
+            positions: 0,
+            found: 0,
+            findings: Vec::new(),
+        };
+        if !checks.is_empty() {
+            verify_log(&store, &checks, self.range, &mut report, console).await?;
+        }
+        report.ok = report.found == 0;
+        if console.json() {
+            console.output.json(&report)?;
+        } else if report.ok {
+            let checks = report.checks.join(", ");
+            console.output.line(&format!("{} events are whole: {checks}", report.positions))?;
+        } else {
+            console.output.note(&format!("{} findings in {} events", report.found, report.positions));
+        }
+        Ok(if report.ok { ExitStatus::Success } else { ExitStatus::GateFailed })
+    }
+}
+
+async fn verify_log(
+    store: &Store,
+    checks: &[Check],
+    range: Range,
+    report: &mut Report,
+    console: &mut Console,
+) -> Result<(), CliError> {
+    let mut verification = Verification::begin(store, checks, range.from, range.to).await?;
+    let mut progress = Progress::new("verifying", verification.total(), &console.output);
+    while let Some(findings) = verification.next(store).await? {
+        for finding in findings {
+            report.add(finding, &progress, console)?;
+        }
+        progress.show(verification.done(), &mut console.output);
+    }
+    report.positions = verification.total();
+    Ok(())
+}
+
+impl Report {
+    /// Tells a finding: to people at once, to programs in the report.
+    fn add(&mut self, finding: Finding, progress: &Progress, console: &mut Console) -> Result<(), CliError> {
+        self.found += 1;
+        let is_told = self.found <= u64::try_from(FINDINGS_MAX).unwrap_or(u64::MAX);
+        if is_told && !console.json() {
+            progress.suspend(|| console.output.line(&sentence(&finding)))?;
+        }
+        if is_told {
+            self.findings.push(finding);
+        }
+        Ok(())
+    }
+}
+
+/// `positions: position 7: …`, with as much of the place as there is.
+fn sentence(finding: &Finding) -> String {
+    let mut text = finding.check.name().to_owned();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!(" {name} {value}"));
+        }
+    };
+    add("position", finding.position.map(|position| position.to_string()));
+    add("stream", finding.stream_id.map(|stream| stream.to_string()));
+    add("version", finding.version.map(|version| version.to_string()));
+    add("tenant", finding.tenant.map(|tenant| tenant.to_string()));
+    format!("{text}: {}", finding.what)
+}
