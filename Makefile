@@ -32,6 +32,7 @@ gen:
 ## Measure: `make bench`, or `make bench NAME=append`.
 bench: build
 	$(CARGO) build --release --locked -p pcs-bench
+	$(CARGO) build --release --locked --manifest-path bench/peers/Cargo.toml --target-dir target/peers
 	target/release/pcs-bench $(NAME)
 
 ## A small real model behind an OpenAI-compatible address on this machine; Ctrl-C stops it.
