@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
+mod es_bench;
 mod event_schemas;
 mod chain;
 mod event_store;

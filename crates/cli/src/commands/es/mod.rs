@@ -4,6 +4,7 @@
 //! variant of [`EsCommand`] and its arm in [`EsArgs::execute`].
 
 pub mod address;
+pub mod bench;
 pub mod console;
 pub mod doctor;
 pub mod event;
@@ -48,6 +49,8 @@ pub enum EsCommand {
     Verify(verify::Verify),
     /// Examine the database under the log; exits with 1 where something is bad
     Doctor(doctor::Doctor),
+    /// Measure appends and reads on this hardware, in a database that is made for it and dropped
+    Bench(bench::BenchArgs),
 }
 
 impl EsArgs {
@@ -73,6 +76,7 @@ impl EsArgs {
             EsCommand::Import(import) => import.execute(&mut console).await,
             EsCommand::Verify(verify) => verify.execute(&mut console).await,
             EsCommand::Doctor(doctor) => doctor.execute(&mut console).await,
+            EsCommand::Bench(bench) => bench.execute(&mut console).await,
         }
     }
 }
