@@ -1,34 +1,93 @@
 //! Measures what the documents claim, beside a peer or the raw limit in the same run.
 //!
-//! `pcs-bench [NAME]` runs all benchmarks or one, rewrites its rows in `bench/latest.json` and the table in
+//! `pcs-bench [NAME]` runs the quick benchmarks or one, rewrites its rows in `bench/latest.json` and the table in
 //! `docs/benchmarks.md`. Every row is a ratio: absolute numbers belong to one machine on one day.
 
 mod append;
+mod growth;
+mod ground;
 mod gsm8k;
+mod memory;
+mod peers;
 mod pgbench;
 mod report;
+mod results;
+mod settings;
+mod tail;
+mod visible;
 
-use anyhow::bail;
+use anyhow::Context;
 
 use crate::report::Row;
+use crate::settings::Settings;
 
-const NAMES: [&str; 2] = ["append", "gsm8k"];
+/// What can be measured.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Benchmark {
+    Append,
+    Visible,
+    Tail,
+    Gsm8k,
+    Growth,
+    Memory,
+}
+
+impl Benchmark {
+    const ALL: [Self; 6] = [Self::Append, Self::Visible, Self::Tail, Self::Gsm8k, Self::Growth, Self::Memory];
+
+    /// The name on the command line, and the first word of its rows.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Visible => "visible",
+            Self::Tail => "tail",
+            Self::Gsm8k => "gsm8k",
+            Self::Growth => "growth",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Whether it takes many minutes and gigabytes, and so runs only by its name.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Growth | Self::Memory)
+    }
+
+    fn named(name: &str) -> anyhow::Result<Self> {
+        let names: Vec<_> = Self::ALL.into_iter().map(Self::name).collect();
+        let found = Self::ALL.into_iter().find(|benchmark| benchmark.name() == name);
+        found.with_context(|| format!("there is no benchmark {name}; there are {}", names.join(", ")))
+    }
+
+    async fn measure(self, settings: Settings) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Self::Append => append::measure(settings).await,
+            Self::Visible => visible::measure(settings).await,
+            Self::Tail => tail::measure(settings).await,
+            Self::Gsm8k => gsm8k::measure(settings).await,
+            Self::Growth => growth::measure(settings).await,
+            Self::Memory => memory::measure(settings).await,
+        }
+    }
+}
 
 fn main() -> anyhow::Result<()> {
-    let wanted = std::env::args().nth(1);
-    if let Some(name) = wanted.as_deref().filter(|name| !NAMES.contains(name)) {
-        bail!("there is no benchmark {name}; there are {}", NAMES.join(", "));
-    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for name in NAMES.into_iter().filter(|name| wanted.as_deref().is_none_or(|wanted| wanted == *name)) {
-        eprintln!("bench {name}");
-        let rows: Vec<Row> = runtime.block_on(async {
-            match name {
-                "append" => append::measure().await,
-                _ => gsm8k::measure().await,
-            }
-        })?;
-        report::keep(name, &rows)?;
+    let wanted: Vec<Benchmark> = match arguments.as_slice() {
+        [] => Benchmark::ALL.into_iter().filter(|benchmark| !benchmark.is_slow()).collect(),
+        ["--reader", what, url, every] => return runtime.block_on(memory::read(what, url, every.parse()?)),
+        [name, ..] => vec![Benchmark::named(name)?],
+    };
+    let settings = Settings::from_environment()?;
+    for benchmark in wanted {
+        eprintln!("bench {}", benchmark.name());
+        let rows = runtime.block_on(benchmark.measure(settings))?;
+        if settings.is_trial() {
+            eprintln!("{}(a trial: not kept)", report::table(&rows)?);
+        } else {
+            report::keep(benchmark.name(), &rows)?;
+        }
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(crate) enum Target {
     AtLeast(f64),
     /// The ratio must be at most this.
     AtMost(f64),
+    /// Nothing is asked of it: it shows what there could be.
+    Shown,
 }
 
 impl Row {
@@ -41,6 +43,7 @@ impl Row {
         let (target, met) = match target {
             Target::AtLeast(least) => (format!(">= {least}"), ratio >= *least),
             Target::AtMost(most) => (format!("<= {most}"), ratio <= *most),
+            Target::Shown => ("shown".to_owned(), true),
         };
         let round = |value: f64| (value * 100.0).round() / 100.0;
         Self {
@@ -56,7 +59,8 @@ impl Row {
     }
 }
 
-fn root() -> PathBuf {
+/// The folder of the repository.
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -77,13 +81,14 @@ pub(crate) fn keep(name: &str, rows: &[Row]) -> anyhow::Result<()> {
 fn page(rows: &[Row]) -> anyhow::Result<String> {
     let mut page = String::from(
         "# Benchmarks\n\nWritten by `make bench`. Each row is measured beside a peer or a limit in the same run on the \
-         same machine; only the ratios travel.\nThe harness is in `bench/`; `make bench NAME=append` runs one.\n\n",
+         same machine; only the ratios travel.\nThe harness is in `bench/`; `make bench NAME=append` runs one. `growth` and \
+         `memory` take many minutes and run only by their\nname. The peers are in `bench/peers`.\n\n",
     );
     writeln!(page, "{}", table(rows)?)?;
     Ok(page)
 }
 
-fn table(rows: &[Row]) -> anyhow::Result<String> {
+pub(crate) fn table(rows: &[Row]) -> anyhow::Result<String> {
     let mut table = String::from("| what | ours | beside | other | unit | ratio | target | met |\n");
     table.push_str("|---|---:|---|---:|---|---:|---|---|\n");
     for row in rows {
