@@ -7,7 +7,7 @@ mod event_schemas;
 mod chain;
 mod event_store;
 mod log_tools;
-mod stream_states;
+mod log_rules;
 mod projections;
 mod reading;
 mod snapshots;

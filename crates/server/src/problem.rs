@@ -177,6 +177,9 @@ impl From<StoreError> for Problem {
                               Idempotency-Key is safe";
                 Self::unavailable("outcome_unknown", detail, DATABASE_RETRY_AFTER).because(error)
             }
+            StoreError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "event_too_large", error.to_string())
+            }
             StoreError::Migrate(_)
             | StoreError::Decode { .. }
             | StoreError::Unknown { .. }

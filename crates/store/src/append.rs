@@ -1,14 +1,22 @@
 //! What goes into one append: a command's events, the streams they belong to, and what is expected of them.
 
-use pcs_domain::Category;
+use std::collections::HashMap;
+
 use pcs_domain::canonical::canonical_json;
 use pcs_domain::ids::{ActorId, CommandId, TenantId};
+use pcs_domain::{Category, EventSet, EventType};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::chain::{Content, Hash, NOTHING, Tip, event_hash};
 use crate::error::{AppendError, StoreError};
+use crate::schemas::Schemas;
 use crate::{Store, appender};
+
+/// Largest payload of one event, in bytes of its JSON text.
+pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest payload of all events of one append, in bytes: one message to the database holds them all.
+pub const APPEND_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Where a command comes from; copied into each of its events.
 #[derive(Clone, Debug)]
@@ -87,10 +95,9 @@ impl std::fmt::Display for Expected {
 #[derive(Clone, Debug)]
 pub(crate) struct NewEvent {
     pub(crate) event_id: Uuid,
+    pub(crate) event_type: EventType,
     pub(crate) type_id: i16,
     pub(crate) payload: String,
-    /// Of its content; its hash follows from the one before it.
-    pub(crate) digest: Hash,
 }
 
 /// The events of one stream, or only a check of it where there are none.
@@ -100,8 +107,20 @@ pub struct StreamWrite {
     pub(crate) category: Category,
     pub(crate) expected: Expected,
     pub(crate) events: Vec<NewEvent>,
+    pub(crate) behind: Behind,
+    /// The digests of the events' contents; made last, when the payloads are as they will be stored.
+    pub(crate) digests: Vec<Hash>,
     /// Where the events go, where that is known before the head is locked.
     pub(crate) place: Option<Place>,
+}
+
+/// What the events of a stream go behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Behind {
+    /// The appender looks it up.
+    Whatever,
+    /// This end, or nothing where the stream is new.
+    Tip(Option<Tip>),
 }
 
 /// Where the events of one stream go: behind which, and with which hashes.
@@ -117,13 +136,13 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of events behind `tip`, or of the first ones where there is none.
-    pub(crate) fn behind(tip: Option<Tip>, events: &[NewEvent]) -> Self {
+    pub(crate) fn behind(tip: Option<Tip>, digests: &[Hash]) -> Self {
         let (mut hash, before) = tip.map_or((NOTHING, 0), |tip| (tip.hash, tip.version));
-        let link = |(version, event): (i64, &NewEvent)| {
-            hash = event_hash(&hash, version, &event.digest);
+        let link = |(version, digest): (i64, &Hash)| {
+            hash = event_hash(&hash, version, digest);
             hash
         };
-        let hashes = (before + 1..).zip(events).map(link).collect();
+        let hashes = (before + 1..).zip(digests).map(link).collect();
         Self { stream_no: tip.map(|tip| tip.stream_no), version: before, hashes }
     }
 }
@@ -158,8 +177,36 @@ impl Append {
     /// Only checks a stream: the append fails where it is not as expected.
     #[must_use]
     pub fn check(mut self, category: Category, stream_id: Uuid, expected: Expected) -> Self {
-        self.streams.push(StreamWrite { stream_id, category, expected, events: Vec::new(), place: None });
+        self.push((stream_id, category), expected, Behind::Whatever, Vec::new());
         self
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        (stream_id, category): (Uuid, Category),
+        expected: Expected,
+        behind: Behind,
+        events: Vec<NewEvent>,
+    ) {
+        let (digests, place) = (Vec::new(), None);
+        self.streams.push(StreamWrite { stream_id, category, expected, events, behind, digests, place });
+    }
+
+    /// Hashes the events, and finds their places where the ends of their streams are known.
+    pub(crate) fn link(&mut self) {
+        let context = &self.context;
+        for stream in &mut self.streams {
+            let of = (stream.stream_id, stream.category);
+            let digest = |event: &NewEvent| {
+                let event_type = (event.event_type.name, event.event_type.version);
+                Content::written(context, of, event.event_id, event_type, &event.payload).digest()
+            };
+            stream.digests = stream.events.iter().map(digest).collect();
+            stream.place = match stream.behind {
+                Behind::Whatever => None,
+                Behind::Tip(tip) => Some(Place::behind(tip, &stream.digests)),
+            };
+        }
     }
 
     /// Whether nothing has to be looked up: it has events for each of its streams and says where they go.
@@ -177,50 +224,19 @@ impl Append {
     }
 }
 
-impl Store {
-    /// Adds the events of one stream to an append; encodes them and checks them against their schemas.
-    ///
-    /// # Errors
-    /// [`StoreError::Schema`] where an event is not of its schema, [`StoreError::StreamTwice`] where the append has the
-    /// stream already.
-    pub fn write<E: pcs_domain::EventSet>(
+/// Makes stored events of a domain's events.
+pub(crate) struct Encoder<'a> {
+    pub(crate) schemas: &'a Schemas,
+    pub(crate) type_ids: &'a HashMap<EventType, i16>,
+}
+
+impl Encoder<'_> {
+    pub(crate) fn add<E: EventSet>(
         &self,
         append: &mut Append,
-        stream_id: Uuid,
-        expected: Expected,
+        (stream_id, expected, behind): (Uuid, Expected, Behind),
         events: &[E],
     ) -> Result<(), StoreError> {
-        let events = self.encode_all(append, stream_id, events)?;
-        let new = matches!(expected, Expected::NoStream | Expected::Exact(0));
-        let place = new.then(|| Place::behind(None, &events));
-        append.streams.push(StreamWrite { stream_id, category: E::CATEGORY, expected, events, place });
-        Ok(())
-    }
-
-    /// Adds events behind the end of a stream as it was loaded; saves the look-up of that end.
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    pub fn write_behind<E: pcs_domain::EventSet>(
-        &self,
-        append: &mut Append,
-        stream_id: Uuid,
-        tip: Option<Tip>,
-        events: &[E],
-    ) -> Result<(), StoreError> {
-        let events = self.encode_all(append, stream_id, events)?;
-        let expected = Expected::Exact(tip.map_or(0, |tip| tip.version));
-        let place = Some(Place::behind(tip, &events));
-        append.streams.push(StreamWrite { stream_id, category: E::CATEGORY, expected, events, place });
-        Ok(())
-    }
-
-    fn encode_all<E: pcs_domain::EventSet>(
-        &self,
-        append: &Append,
-        stream_id: Uuid,
-        events: &[E],
-    ) -> Result<Vec<NewEvent>, StoreError> {
         if append.streams.iter().any(|stream| stream.stream_id == stream_id) {
             // Their versions would be counted from the same start.
             return Err(StoreError::StreamTwice { stream_id });
@@ -229,18 +245,66 @@ impl Store {
         for (nth, event) in events.iter().enumerate() {
             let event_type = event.event_type();
             let value = serde_json::from_str(&event.encode()?)?;
-            self.inner.schemas.check(event_type, &value)?;
+            self.schemas.check(event_type, &value)?;
             let payload = canonical_json(&value);
-            let type_id = self.inner.types.id_of(event_type)?;
+            if payload.len() > EVENT_BYTES_MAX {
+                let what = format!("event {event_type}");
+                return Err(StoreError::TooLarge { what, limit_bytes: EVENT_BYTES_MAX });
+            }
+            let type_id = self.type_ids.get(&event_type).copied().ok_or_else(|| StoreError::Schema {
+                event_type: event_type.to_string(),
+                path: String::new(),
+                message: "the type is not registered".to_owned(),
+            })?;
             // Derived, so that an append that is sent twice carries the same events.
             let name = format!("{stream_id}/{nth}");
             let event_id = Uuid::new_v5(&append.context.command_id.0, name.as_bytes());
-            let type_name = (event_type.name, event_type.version);
-            let stream = (stream_id, E::CATEGORY);
-            let digest = Content::written(&append.context, stream, event_id, type_name, &payload).digest();
-            encoded.push(NewEvent { event_id, type_id, payload, digest });
+            encoded.push(NewEvent { event_id, event_type, type_id, payload });
         }
-        Ok(encoded)
+        append.push((stream_id, E::CATEGORY), expected, behind, encoded);
+        if append.bytes() > APPEND_BYTES_MAX {
+            let what = "append, all events together,".to_owned();
+            return Err(StoreError::TooLarge { what, limit_bytes: APPEND_BYTES_MAX });
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Adds the events of one stream to an append; encodes them and checks them against their schemas.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] where an event is not of its schema, [`StoreError::StreamTwice`] where the append has the
+    /// stream already.
+    pub fn write<E: EventSet>(
+        &self,
+        append: &mut Append,
+        stream_id: Uuid,
+        expected: Expected,
+        events: &[E],
+    ) -> Result<(), StoreError> {
+        let new = matches!(expected, Expected::NoStream | Expected::Exact(0));
+        let behind = if new { Behind::Tip(None) } else { Behind::Whatever };
+        self.encoder().add(append, (stream_id, expected, behind), events)
+    }
+
+    /// Adds events behind the end of a stream as it was loaded; saves the look-up of that end.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_behind<E: EventSet>(
+        &self,
+        append: &mut Append,
+        stream_id: Uuid,
+        tip: Option<Tip>,
+        events: &[E],
+    ) -> Result<(), StoreError> {
+        let expected = Expected::Exact(tip.map_or(0, |tip| tip.version));
+        self.encoder().add(append, (stream_id, expected, Behind::Tip(tip)), events)
+    }
+
+    fn encoder(&self) -> Encoder<'_> {
+        Encoder { schemas: &self.inner.schemas, type_ids: self.inner.types.ids() }
     }
 
     /// Commits an append, together with those of other callers, and answers when it is durable.
@@ -248,7 +312,8 @@ impl Store {
     /// # Errors
     /// [`AppendError::Conflict`] and [`AppendError::KeyReused`] wrote nothing; [`AppendError::Overloaded`] was not even
     /// tried; after [`StoreError::Unknowable`] the same append may be sent again.
-    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        append.link();
         let (answer, answered) = oneshot::channel();
         self.inner.appender.submit(appender::Pending { append, answer })?;
         let result = answered.await.map_err(|_| StoreError::Closed)?;

@@ -49,6 +49,14 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// An event or an append is larger than the log takes.
+    #[error("the {what} is larger than {limit_bytes} bytes; send less at once, or keep large texts elsewhere")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
     /// One append names a stream twice.
     #[error("one command writes stream {stream_id} twice; put its events together")]
     StreamTwice {

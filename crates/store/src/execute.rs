@@ -5,7 +5,8 @@ use pcs_domain::ports::{Clock, System};
 use uuid::Uuid;
 
 use crate::append::{Append, CommandContext, Expected};
-use crate::error::{AppendError, ExecuteError, StoreError};
+use crate::error::{AppendError, ExecuteError};
+use crate::log::EventLog;
 use crate::read::Loaded;
 use crate::{Appended, Store};
 
@@ -40,25 +41,7 @@ pub async fn execute<A: Aggregate>(
 where
     A::Command: Clone,
 {
-    let mut conflicts = 0;
-    loop {
-        let loaded = store.load::<A>(context.tenant, stream_id).await?;
-        if !expected.is_met_by(loaded.revision) {
-            let actual = loaded.revision;
-            let conflict = ExecuteError::Conflict { expected, actual };
-            return known_or(store, context, stream_id, conflict).await;
-        }
-        match attempt(store, context, stream_id, loaded, command.clone()).await {
-            // Somebody else was faster: decide again on what is there now.
-            Err(ExecuteError::Conflict { .. }) if conflicts < CONFLICTS_MAX => conflicts += 1,
-            Err(rejected @ ExecuteError::Rejected(_)) => return known_or(store, context, stream_id, rejected).await,
-            // Nothing left to change: perhaps because this very command has changed it.
-            Ok(idle) if idle.position.is_none() => {
-                return Ok(known(store, context, stream_id).await?.unwrap_or(idle));
-            }
-            result => return result,
-        }
-    }
+    execute_on(store, context, stream_id, expected, command).await
 }
 
 /// Executes a command on a stream that most likely does not exist yet: saves the load where that is so.
@@ -80,8 +63,43 @@ where
     }
 }
 
-async fn attempt<A: Aggregate>(
-    store: &Store,
+/// As [`execute`], on any log.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_on<A: Aggregate, L: EventLog>(
+    log: &L,
+    context: &CommandContext,
+    stream_id: Uuid,
+    expected: Expected,
+    command: A::Command,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>>
+where
+    A::Command: Clone,
+{
+    let mut conflicts = 0;
+    loop {
+        let loaded = log.load_at::<A>(context.tenant, stream_id, i64::MAX).await?;
+        if !expected.is_met_by(loaded.revision) {
+            let actual = loaded.revision;
+            let conflict = ExecuteError::Conflict { expected, actual };
+            return known_or(log, context, stream_id, conflict).await;
+        }
+        match attempt(log, context, stream_id, loaded, command.clone()).await {
+            // Somebody else was faster: decide again on what is there now.
+            Err(ExecuteError::Conflict { .. }) if conflicts < CONFLICTS_MAX => conflicts += 1,
+            Err(rejected @ ExecuteError::Rejected(_)) => return known_or(log, context, stream_id, rejected).await,
+            // Nothing left to change: perhaps because this very command has changed it.
+            Ok(idle) if idle.position.is_none() => {
+                return Ok(known(log, context, stream_id).await?.unwrap_or(idle));
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn attempt<A: Aggregate, L: EventLog>(
+    log: &L,
     context: &CommandContext,
     stream_id: Uuid,
     loaded: Loaded<A>,
@@ -94,14 +112,14 @@ async fn attempt<A: Aggregate>(
     }
     let mut append = Append::new(context.clone());
     if tip.is_some() || revision == 0 {
-        store.write_behind(&mut append, stream_id, tip, &events)?;
+        log.write_behind(&mut append, stream_id, tip, &events)?;
     } else {
         // Loaded without its newest event at hand: the appender looks the end of the stream up.
-        store.write(&mut append, stream_id, Expected::Exact(revision), &events)?;
+        log.write(&mut append, stream_id, Expected::Exact(revision), &events)?;
     }
-    let Appended { last_position, version, duplicate, .. } = store.append(append).await?;
+    let Appended { last_position, version, duplicate, .. } = log.append(append).await?;
     if duplicate {
-        return again(store, context, stream_id, last_position).await;
+        return again(log, context, stream_id, last_position).await;
     }
     for event in events {
         state.evolve(event);
@@ -110,53 +128,37 @@ async fn attempt<A: Aggregate>(
 }
 
 /// The first result of a command that was executed before, else the refusal.
-async fn known_or<A: Aggregate>(
-    store: &Store,
+async fn known_or<A: Aggregate, L: EventLog>(
+    log: &L,
     context: &CommandContext,
     stream_id: Uuid,
     refusal: ExecuteError<A::Rejection>,
 ) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
-    known(store, context, stream_id).await?.ok_or(refusal)
+    known(log, context, stream_id).await?.ok_or(refusal)
 }
 
 /// The first result of a command that was executed before.
-async fn known<A: Aggregate>(
-    store: &Store,
+async fn known<A: Aggregate, L: EventLog>(
+    log: &L,
     context: &CommandContext,
     stream_id: Uuid,
 ) -> Result<Option<Executed<A>>, ExecuteError<A::Rejection>> {
     let Some(fingerprint) = context.fingerprint else { return Ok(None) };
-    let remembered: Option<(Option<Uuid>, i64)> =
-        sqlx::query_as("select fingerprint, last_position from es.command where tenant_id = $1 and command_id = $2")
-            .bind(context.tenant.0)
-            .bind(context.command_id.0)
-            .fetch_optional(store.pool())
-            .await
-            .map_err(StoreError::from)?;
-    match remembered {
+    match log.remembered(context.tenant, context.command_id).await? {
         None => Ok(None),
-        Some((first, _)) if first != Some(fingerprint) => Err(AppendError::KeyReused.into()),
-        Some((_, position)) => again(store, context, stream_id, position).await.map(Some),
+        Some(first) if first.fingerprint != Some(fingerprint) => Err(AppendError::KeyReused.into()),
+        Some(first) => again(log, context, stream_id, first.last_position).await.map(Some),
     }
 }
 
 /// The state as the command left it the first time, whatever has happened since.
-async fn again<A: Aggregate>(
-    store: &Store,
+async fn again<A: Aggregate, L: EventLog>(
+    log: &L,
     context: &CommandContext,
     stream_id: Uuid,
     position: i64,
 ) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
-    let version: Option<i64> = sqlx::query_scalar(
-        "select max(e.version) from es.stream s join es.event e on e.stream_no = s.stream_no
-         where s.tenant_id = $1 and s.stream_id = $2 and e.position between s.stream_no and $3",
-    )
-    .bind(context.tenant.0)
-    .bind(stream_id)
-    .bind(position)
-    .fetch_one(store.pool())
-    .await
-    .map_err(StoreError::from)?;
-    let Loaded { state, revision, .. } = store.load_at::<A>(context.tenant, stream_id, version.unwrap_or(0)).await?;
+    let version = log.version_at(context.tenant, stream_id, position).await?;
+    let Loaded { state, revision, .. } = log.load_at::<A>(context.tenant, stream_id, version).await?;
     Ok(Executed { state, revision, position: Some(position), duplicate: true })
 }

@@ -20,10 +20,15 @@ pub(crate) struct TypeRegistry {
     names: RwLock<HashMap<i16, TypeName>>,
 }
 
+/// All types that this build writes.
+pub(crate) fn written() -> Vec<EventType> {
+    [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES].concat()
+}
+
 impl TypeRegistry {
     /// Registers what this build writes, and reads what all builds wrote.
     pub(crate) async fn register(pool: &PgPool) -> Result<Self, StoreError> {
-        let types: Vec<EventType> = [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES].concat();
+        let types = written();
         let (names, versions): (Vec<String>, Vec<i16>) =
             types.iter().map(|event_type| (event_type.name.to_owned(), event_type.version)).unzip();
         // Sorted by the select, so that several processes that start at once lock in one order.
@@ -49,12 +54,9 @@ impl TypeRegistry {
         Ok(Self { ids, names: RwLock::new(known) })
     }
 
-    pub(crate) fn id_of(&self, event_type: EventType) -> Result<i16, StoreError> {
-        self.ids.get(&event_type).copied().ok_or_else(|| StoreError::Schema {
-            event_type: event_type.to_string(),
-            path: String::new(),
-            message: "the type is not registered".to_owned(),
-        })
+    /// The numbers of the types that this build writes.
+    pub(crate) fn ids(&self) -> &HashMap<EventType, i16> {
+        &self.ids
     }
 
     pub(crate) fn name_of(&self, type_id: i16) -> Option<TypeName> {

@@ -11,20 +11,20 @@ use crate::error::{AppendError, StoreError};
 use crate::stream_state::StreamState;
 
 /// What the log says of one stream of a command, and of the command.
-#[derive(sqlx::FromRow)]
-struct Found {
-    version: i64,
-    state: i16,
-    stream_no: Option<i64>,
-    head_hash: Option<Vec<u8>>,
-    known: bool,
-    fingerprint: Option<Uuid>,
-    first_position: Option<i64>,
-    last_position: Option<i64>,
+#[derive(Default, sqlx::FromRow)]
+pub(crate) struct Found {
+    pub(crate) version: i64,
+    pub(crate) state: i16,
+    pub(crate) stream_no: Option<i64>,
+    pub(crate) head_hash: Option<Vec<u8>>,
+    pub(crate) known: bool,
+    pub(crate) fingerprint: Option<Uuid>,
+    pub(crate) first_position: Option<i64>,
+    pub(crate) last_position: Option<i64>,
 }
 
 /// What is to become of a command.
-enum Verdict {
+pub(crate) enum Verdict {
     /// Its events are appended, at the places that are filled in.
     Goes(Append),
     /// It is answered as it is.
@@ -91,7 +91,8 @@ async fn look(connection: &mut PgConnection, batch: &[Pending]) -> Result<Vec<Fo
     Ok(found)
 }
 
-fn judge(append: &Append, streams: &[Found]) -> Result<Verdict, StoreError> {
+/// Judges a command by what the log has of each of its streams, in order.
+pub(crate) fn judge(append: &Append, streams: &[Found]) -> Result<Verdict, StoreError> {
     let version = streams.first().map_or(0, |found| found.version);
     if let Some(first) = streams.first().filter(|found| found.known) {
         return Ok(Verdict::Ends(if first.fingerprint == append.context.fingerprint {
@@ -118,7 +119,7 @@ fn judge(append: &Append, streams: &[Found]) -> Result<Verdict, StoreError> {
             return Ok(Verdict::Ends(Err(conflict)));
         }
         if !stream.events.is_empty() {
-            let place = Some(Place::behind(found.tip(stream_id)?, &stream.events));
+            let place = Some(Place::behind(found.tip(stream_id)?, &stream.digests));
             going.streams.push(StreamWrite { place, expected: Expected::Exact(found.version), ..stream.clone() });
         }
     }

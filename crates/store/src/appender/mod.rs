@@ -5,7 +5,7 @@
 //! is ([`commit`]); only where the log is not as expected it is judged command by command ([`judge`]).
 
 mod commit;
-mod judge;
+pub(crate) mod judge;
 mod queue;
 
 use std::time::Duration;
