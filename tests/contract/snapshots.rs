@@ -92,7 +92,7 @@ async fn load(store: &Store, stream: Uuid, version: i64) -> (PromptCard, i64) {
 
 async fn replayed(store: &Store, stream: Uuid, version: i64) -> PromptCard {
     let history = store.read_stream(TENANT, stream, 0, version).await.unwrap();
-    PromptCard::fold(history.into_iter().map(|recorded| match recorded.event {
+    PromptCard::fold(history.into_iter().map(|recorded| match recorded.into_record().event {
         pcs_domain::DomainEvent::PromptCard(event) => event,
         other => panic!("{other:?} in a card's stream"),
     }))

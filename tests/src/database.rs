@@ -44,6 +44,23 @@ impl TestDatabase {
         Self::copy_of("template1").await
     }
 
+    /// A copy of it as it is now, as a restored backup is one. Nobody may be connected meanwhile but stores that are idle.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub async fn copy(&self) -> Self {
+        let (server, from) = self.url.rsplit_once('/').expect("an address ends in a database");
+        let name = format!("copy_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&with_database(&self.url, "postgres")).await.expect("it answers");
+        // A database that somebody is connected to can't be copied: the pools connect again by themselves.
+        let statement =
+            format!("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '{from}'");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("they are gone");
+        let statement = format!("create database {name} template {from}");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a copy");
+        Self { url: format!("{server}/{name}") }
+    }
+
     /// A store on it.
     ///
     /// # Panics

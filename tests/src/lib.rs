@@ -7,6 +7,7 @@ pub mod console;
 pub mod database;
 pub mod process;
 pub mod samples;
+pub mod subscriber;
 pub mod system;
 
 use std::path::PathBuf;

@@ -10,12 +10,14 @@ mod tickets;
 mod questions;
 mod replay;
 mod fleet;
+mod hints;
 mod backend;
 mod lease;
 mod worker;
 
 pub use self::connect::{Bus, BusConfig};
 pub use self::fleet::{Heartbeat, WorkerPresence};
+pub use self::hints::LogHints;
 pub use self::lease::{Delivery, Disposition, JobHandler};
 pub use self::questions::{Answering, Responder};
 pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};

@@ -12,6 +12,8 @@ pub(crate) const ASK: &str = "pcs.ask.test_execution";
 pub(crate) const FLEET: &str = "pcs.fleet";
 /// Where the relay says that a run was cancelled; the run's id follows.
 pub(crate) const CANCEL: &str = "pcs.control.cancel";
+/// Where processes say that they have appended to the log.
+pub(crate) const LOG_HINT: &str = "pcs.hint.log";
 
 /// The subject of a ticket; the run at its end lets a cancelled run be purged by filter.
 pub(crate) fn job(lane: Lane, kind: JobKind, run: TestRunId) -> String {

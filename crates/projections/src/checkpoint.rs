@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pcs_store::Store;
+use pcs_store::{Follower, Recorded, Store};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::Instant;
 
@@ -26,17 +26,30 @@ pub(crate) struct Stepped {
 /// # Errors
 /// Where the log can't be read, an event can't be decoded or the rows can't be written; nothing has changed then.
 pub async fn step(store: &Store, projection: &dyn Projection, batch_len_max: i64) -> Result<usize, ProjectionError> {
-    Ok(advance(store, projection, batch_len_max).await?.events)
+    let expected = position(store.pool(), projection.name()).await?;
+    let batch = store.read_subscribed(expected, batch_len_max, projection.categories()).await?;
+    Ok(apply(store, projection, expected, &batch).await?.events)
 }
 
+/// Like [`step`], with what the process's reader of the log has already read.
 pub(crate) async fn advance(
     store: &Store,
+    follower: &Follower,
     projection: &dyn Projection,
     batch_len_max: i64,
 ) -> Result<Stepped, ProjectionError> {
     // Read before the transaction starts: a projector never waits for a second connection while it holds one.
     let expected = position(store.pool(), projection.name()).await?;
-    let batch = store.read_subscribed(expected, batch_len_max, projection.categories()).await?;
+    let page = follower.read(expected, usize::try_from(batch_len_max).unwrap_or(usize::MAX)).await?;
+    apply(store, projection, expected, &page.events).await
+}
+
+async fn apply(
+    store: &Store,
+    projection: &dyn Projection,
+    expected: i64,
+    batch: &[Recorded],
+) -> Result<Stepped, ProjectionError> {
     let Some(last) = batch.last() else {
         return Ok(Stepped { events: 0, position: expected });
     };
@@ -46,7 +59,7 @@ pub(crate) async fn advance(
         transaction.rollback().await?;
         return Ok(Stepped { events: 0, position: actual });
     }
-    projection.apply(&mut transaction, &batch).await?;
+    projection.apply(&mut transaction, batch).await?;
     let moved =
         sqlx::query("update read.projection set position = $3, updated_at = $4 where name = $1 and position = $2")
             .bind(projection.name())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pcs_store::Store;
+use pcs_store::{Filter, Follower, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -61,23 +61,30 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ProjectionError> {
     let mut progress = Progress { batch_len: config.batch_len_max, pause: config.retry_min, failure: None };
+    let follower = store.follow(Filter::all().needing(projection.categories()));
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = turn(&store, projection.as_ref(), &config, &mut progress) => (),
+            () = turn(&store, &follower, projection.as_ref(), &config, &mut progress) => (),
         }
     }
 }
 
 /// One step and the wait after it. Dropping it half way rolls its transaction back.
-async fn turn(store: &Store, projection: &dyn Projection, config: &RunnerConfig, progress: &mut Progress) {
+async fn turn(
+    store: &Store,
+    follower: &Follower,
+    projection: &dyn Projection,
+    config: &RunnerConfig,
+    progress: &mut Progress,
+) {
     let started = Instant::now();
-    match advance(store, projection, progress.batch_len).await {
+    match advance(store, follower, projection, progress.batch_len).await {
         Ok(stepped) => {
             let page_was_full = i64::try_from(stepped.events).is_ok_and(|events| events >= progress.batch_len);
             progress.succeeded(projection.name(), stepped.position, stepped.events > 0, config);
             if !page_was_full {
-                store.wait_for_change(stepped.position, config.poll).await;
+                follower.wait(stepped.position, config.poll).await;
                 tokio::time::sleep_until(started + config.pace).await;
             }
         }

@@ -7,7 +7,7 @@ use pcs_domain::execution::{Answer, AttemptFailed, DeadLettered, ExecutionRef, F
 use pcs_domain::ids::{ActorId, CommandId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use pcs_domain::prompt_card::{Created, PromptCardEvent, TestCase};
 use pcs_domain::{Category, DomainEvent, Timestamp};
-use pcs_store::Recorded;
+use pcs_store::{Record, Recorded};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::Execution(_) => Category::Execution,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
-    Recorded {
+    Recorded::from(Record {
         position: version,
         tenant: TenantId::DEFAULT,
         category,
@@ -41,7 +41,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         traceparent: None,
         actor: None,
         event,
-    }
+    })
 }
 
 pub(crate) fn created(title: &str) -> PromptCardEvent {

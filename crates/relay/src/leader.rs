@@ -91,7 +91,7 @@ impl Leader {
             self.announce(&mut cancelled).await;
             let released = dispatch::fill_window(&self.store, &self.bus, &self.runs, &self.presence).await?;
             if followed.events == 0 && released == 0 {
-                self.store.wait_for_change(scheduler.position(), POLL_INTERVAL).await;
+                scheduler.wait(POLL_INTERVAL).await;
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Follows the log: requested runs go on the desk, results take executions off it, and full runs are completed.
 
+use std::time::Duration;
+
 use pcs_domain::execution::{ExecutionEvent, ExecutionRef};
 use pcs_domain::ids::{CommandId, ExecutionId, TenantId, TestRunId};
 use pcs_domain::test_run::{TestRun, TestRunCommand, TestRunEvent};
 use pcs_domain::{Category, DomainEvent};
-use pcs_store::{CommandContext, ExecuteError, Expected, Recorded, Store, StoreError, execute};
+use pcs_store::{CommandContext, ExecuteError, Expected, Filter, Follower, Recorded, Store, StoreError, execute};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -13,13 +15,16 @@ use crate::desk::{self, NewExecutions, Tally};
 use crate::runs::Runs;
 
 /// Events that are read at once.
-const PAGE_LEN: i64 = 2_000;
+const PAGE_LEN: usize = 2_000;
+/// How far back a new leader looks for runs that were cancelled, in events.
+const LOOK_BACK: i64 = 2_000;
 /// The categories that make work or end it.
 const SUBSCRIBED: [Category; 2] = [Category::TestRun, Category::Execution];
 
 /// The reader of the log.
 pub(crate) struct Scheduler {
     store: Store,
+    follower: Follower,
     runs: Runs,
     position: i64,
 }
@@ -47,24 +52,26 @@ impl Scheduler {
     /// Starts where the last leader stopped.
     pub(crate) async fn open(store: Store, runs: Runs) -> Result<Self, RelayError> {
         let position = desk::cursor(store.pool()).await?;
-        let scheduler = Self { store, runs, position };
+        let follower = store.follow(Filter::all().needing(&SUBSCRIBED));
+        let scheduler = Self { store, follower, runs, position };
         scheduler.complete_full_runs().await?;
         Ok(scheduler)
     }
 
     /// Runs that were cancelled shortly before where this scheduler starts.
     pub(crate) async fn lately_cancelled(&self) -> Result<Vec<TestRunId>, RelayError> {
-        let events = self.store.read_subscribed((self.position - PAGE_LEN).max(0), PAGE_LEN, &SUBSCRIBED).await?;
+        let events = self.store.read_subscribed((self.position - LOOK_BACK).max(0), LOOK_BACK, &SUBSCRIBED).await?;
         Ok(read(&events).cancelled)
     }
 
-    pub(crate) fn position(&self) -> i64 {
-        self.position
+    /// Waits until the log goes on, for at most this long.
+    pub(crate) async fn wait(&self, at_most: Duration) {
+        self.follower.wait(self.position, at_most).await;
     }
 
     /// Reads one page of the log and brings the desk up to it, in one transaction with the cursor.
     pub(crate) async fn follow(&mut self) -> Result<Followed, RelayError> {
-        let events = self.store.read_subscribed(self.position, PAGE_LEN, &SUBSCRIBED).await?;
+        let events = self.follower.read(self.position, PAGE_LEN).await?.events;
         let Some(last) = events.last().map(|event| event.position) else {
             return Ok(Followed { events: 0, cancelled: Vec::new() });
         };

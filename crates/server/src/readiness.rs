@@ -56,8 +56,11 @@ impl Readiness {
     /// The checks of the store, and others.
     #[must_use]
     pub fn new(store: &Store, others: Vec<Arc<dyn ReadinessCheck>>) -> Self {
-        let mut checks: Vec<Arc<dyn ReadinessCheck>> =
-            vec![Arc::new(Database(store.clone())), Arc::new(Projections(store.clone()))];
+        let mut checks: Vec<Arc<dyn ReadinessCheck>> = vec![
+            Arc::new(Database(store.clone())),
+            Arc::new(Projections(store.clone())),
+            Arc::new(Subscriptions(store.clone())),
+        ];
         checks.extend(others);
         Self { checks }
     }
@@ -117,6 +120,31 @@ impl ReadinessCheck for Projections {
             };
             let detail = format!("{name} is the furthest behind, by {lag} events");
             if *lag > LAG_MAX { Err(detail) } else { Ok(detail) }
+        })
+    }
+}
+
+/// How far subscriptions are behind. Only told: a webhook that can't be reached is no reason to send readers elsewhere.
+struct Subscriptions(Store);
+
+impl ReadinessCheck for Subscriptions {
+    fn name(&self) -> &str {
+        "subscriptions"
+    }
+
+    fn check(&self) -> Checked<'_> {
+        Box::pin(async {
+            let all = self.0.subscriptions().await.map_err(|_| "not known: the database does not answer".to_owned())?;
+            let Some(worst) = all.iter().max_by_key(|subscription| subscription.lag) else {
+                return Ok("there are none".to_owned());
+            };
+            let parked: i64 = all.iter().map(|subscription| subscription.parked).sum();
+            let seconds = worst.lag_seconds.map(|seconds| format!(" ({seconds:.1} s)")).unwrap_or_default();
+            Ok(format!(
+                "{} is the furthest behind, by {} events{seconds}; {} of its {} lanes are worked on; {parked} events are \
+                 parked",
+                worst.name, worst.lag, worst.owned, worst.lanes
+            ))
         })
     }
 }

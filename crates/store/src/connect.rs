@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::passed_by::Counts;
-use crate::{Inner, Store, appender, schemas, snapshot, types};
+use crate::{Inner, Store, appender, schemas, snapshot, tail, types};
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Store {
         let appender = appender::Appender::start(options)?;
         let schemas = schemas::Schemas::compile()?;
         let snapshots = snapshot::Snapshots::new(pool.clone());
-        let passed_by = Counts::default();
-        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, snapshots, passed_by, newest }) })
+        let (passed_by, tail) = (Counts::default(), tail::Tail::new());
+        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, snapshots, passed_by, newest, tail }) })
     }
 }

@@ -9,6 +9,7 @@ mod appender;
 mod chain;
 mod connect;
 pub mod diagnosis;
+mod cursor;
 mod error;
 mod execute;
 mod import;
@@ -24,6 +25,8 @@ mod stream_state;
 mod stored;
 mod snapshot;
 mod transfer;
+mod subscription;
+mod tail;
 mod types;
 mod verify;
 
@@ -35,6 +38,7 @@ use tokio::sync::watch;
 pub use self::append::{APPEND_BYTES_MAX, Append, Appended, CommandContext, EVENT_BYTES_MAX, Expected, StreamWrite};
 pub use self::chain::{Content, Hash, NOTHING, Tip, batch_digest, batch_seal, event_hash};
 pub use self::connect::StoreConfig;
+pub use self::cursor::{CursorError, Identity};
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{Executed, execute, execute_new, execute_on};
 pub use self::import::{ImportError, Imported};
@@ -44,9 +48,14 @@ pub use self::memory::MemoryLog;
 pub use self::migrate::{MigrationState, migrate, migrate_to, migration_state};
 pub use self::passed_by::PassedBy;
 pub use self::read::Loaded;
-pub use self::recorded::Recorded;
+pub use self::recorded::{Record, Recorded};
 pub use self::stored::{StoredEvent, stream_name};
 pub use self::stream_state::StreamState;
+pub use self::subscription::{
+    Delivery, Exhausted, Handler, Parked, Policy, Refusal, Retried, Signal, StartFrom, Subscription, SubscriptionError,
+    SubscriptionStatus,
+};
+pub use self::tail::{Filter, Follower, InvalidLane, LANES_MAX, Lane, POLL_INTERVAL, Page};
 pub use self::transfer::Export;
 pub use self::verify::{Check, Finding, Verification};
 
@@ -65,6 +74,7 @@ struct Inner {
     snapshots: snapshot::Snapshots,
     /// The newest position that this process has appended: wakes readers of the same process at once.
     newest: watch::Sender<i64>,
+    tail: tail::Tail,
 }
 
 impl Store {

@@ -16,7 +16,7 @@ use crate::chain::{Hash, Tip};
 use crate::error::{AppendError, StoreError};
 use crate::log::{EventLog, Remembered};
 use crate::read::Loaded;
-use crate::recorded::Recorded;
+use crate::recorded::{Record, Recorded};
 use crate::schemas::Schemas;
 use crate::stream_state::StreamState;
 use crate::types::written;
@@ -164,7 +164,7 @@ fn recorded(
     let stream_id = stream.stream_id;
     let decoded = DomainEvent::decode(stream.category, name, schema_version, &event.payload);
     let context = &append.context;
-    Ok(Recorded {
+    Ok(Recorded::from(Record {
         position,
         tenant: context.tenant,
         category: stream.category,
@@ -180,7 +180,7 @@ fn recorded(
         traceparent: context.traceparent.clone(),
         actor: context.actor,
         event: decoded.map_err(|source| StoreError::Decode { position, stream_id, version, source })?,
-    })
+    }))
 }
 
 fn wanted(limit: i64) -> usize {
@@ -253,7 +253,7 @@ impl<C: Clock> EventLog for MemoryLog<C> {
         let mut loaded = Loaded::<A>::default();
         let mut stream_no = None;
         for Stored { recorded, payload, hash } in kept.visible(tenant, stream_id) {
-            let Recorded { position, version: at, .. } = *recorded;
+            let Record { position, version: at, .. } = **recorded;
             if at > version {
                 break;
             }

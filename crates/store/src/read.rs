@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::Store;
 use crate::chain::Tip;
 use crate::error::StoreError;
-use crate::recorded::Recorded;
+use crate::recorded::{Record, Recorded};
 use crate::snapshot::HEAD_EVENTS;
+use crate::tail::Entry;
 use crate::types::TypeName;
 
 /// Events of a stream that are read at once while an aggregate is loaded.
@@ -117,7 +118,27 @@ impl Store {
         limit: i64,
         subscribed: &[Category],
     ) -> Result<Vec<Recorded>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows = self.rows_after(position, limit).await?;
+        self.decode(rows, subscribed).await
+    }
+
+    /// The same rows for followers that want different ones: what can't be read is an entry like any other.
+    pub(crate) async fn entries_after(&self, position: i64, limit: i64) -> Result<Vec<Entry>, StoreError> {
+        let rows = self.rows_after(position, limit).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name = match self.type_name(row.position, row.type_id).await {
+                Ok(name) => Some(name),
+                Err(StoreError::Unknown { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            entries.push(entry(row, name));
+        }
+        Ok(entries)
+    }
+
+    async fn rows_after(&self, position: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
+        let rows = sqlx::query_as(
             "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
                     correlation_id, causation_id, actor_id, trace, payload
              from (
@@ -131,7 +152,7 @@ impl Store {
         .bind(PAGE_BYTES_MAX)
         .fetch_all(self.pool())
         .await?;
-        self.decode(rows, subscribed).await
+        Ok(rows)
     }
 
     /// The position of the newest event; 0 where there is none.
@@ -243,6 +264,17 @@ impl Store {
     }
 }
 
+fn entry(row: Row, name: Option<TypeName>) -> Entry {
+    Entry {
+        position: row.position,
+        category: row.category,
+        stream_id: row.stream_id,
+        type_name: name.as_ref().map(|(name, _)| Arc::clone(name)),
+        bytes: row.payload.len(),
+        event: name.and_then(|name| decode(row, name, &[]).ok()),
+    }
+}
+
 fn decode(row: Row, (type_name, schema_version): TypeName, subscribed: &[Category]) -> Result<Recorded, StoreError> {
     let Row { position, stream_id, version, .. } = row;
     let unknown = StoreError::Unknown { position, what: "category", number: row.category };
@@ -254,7 +286,7 @@ fn decode(row: Row, (type_name, schema_version): TypeName, subscribed: &[Categor
         }
         Err(reason) => DomainEvent::Unread(Unread(Arc::new(reason))),
     };
-    Ok(Recorded {
+    Ok(Recorded::from(Record {
         position,
         tenant: TenantId(row.tenant_id),
         category,
@@ -270,5 +302,5 @@ fn decode(row: Row, (type_name, schema_version): TypeName, subscribed: &[Categor
         traceparent: row.trace,
         actor: row.actor_id.map(ActorId),
         event,
-    })
+    }))
 }

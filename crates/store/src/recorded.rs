@@ -6,9 +6,42 @@ use pcs_domain::ids::{ActorId, CommandId, TenantId};
 use pcs_domain::{Category, DomainEvent, Timestamp};
 use uuid::Uuid;
 
-/// One row of the log.
+/// One row of the log; clones share it, so that every reader of a process has the same one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
+pub struct Recorded(Arc<Record>);
+
+impl Recorded {
+    /// What it holds, to be taken apart; copied where others share it.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+impl std::ops::Deref for Recorded {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Recorded {
+    /// A shared one is copied first: others keep what they have.
+    fn deref_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Record> for Recorded {
+    fn from(record: Record) -> Self {
+        Self(Arc::new(record))
+    }
+}
+
+/// What a row of the log holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
     /// Its place in the log, from 1 without gaps; the order of commits.
     pub position: i64,
     /// The tenant.

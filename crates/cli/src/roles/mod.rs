@@ -21,6 +21,8 @@ pub struct Serve {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    nats: NatsArgs,
+    #[command(flatten)]
     serve: ServeArgs,
 }
 
@@ -38,6 +40,8 @@ pub struct Relay {
 pub struct Project {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// `pcs work`.
@@ -65,6 +69,7 @@ impl Serve {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, "pcs serve").await?;
+        start_hints(&lifecycle, &store, &self.nats, "pcs serve");
         let address = services::serve(&lifecycle, store, &self.serve, Vec::new()).await?;
         tracing::info!(%address, "serving");
         lifecycle.run_until_signal().await
@@ -81,6 +86,7 @@ impl Relay {
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, "pcs relay").await?;
         let bus = connect_bus(&self.nats, "pcs relay").await?;
+        start_hints(&lifecycle, &store, &self.nats, "pcs relay hints");
         services::relay(&lifecycle, store, bus);
         lifecycle.run_until_signal().await
     }
@@ -95,6 +101,7 @@ impl Project {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, "pcs project").await?;
+        start_hints(&lifecycle, &store, &self.nats, "pcs project");
         services::project(&lifecycle, &store);
         lifecycle.run_until_signal().await
     }
@@ -133,6 +140,13 @@ impl Migrate {
 
 async fn connect_store(database: &DatabaseArgs, name: &str) -> anyhow::Result<Store> {
     Ok(Store::connect(&StoreConfig::new(database.url()?, name)).await?)
+}
+
+fn start_hints(lifecycle: &Lifecycle, store: &Store, nats: &NatsArgs, name: &str) {
+    match nats.for_hints(name) {
+        Some(broker) => services::hints(lifecycle, store.clone(), broker),
+        None => tracing::info!("no broker is known: appends of other processes are found by polling"),
+    }
 }
 
 async fn connect_bus(nats: &NatsArgs, name: &str) -> anyhow::Result<Bus> {

@@ -2,19 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use pcs_auth::Authenticator;
-use pcs_bus::{Bus, WorkerConfig, run_worker};
+use pcs_bus::{Bus, BusConfig, WorkerConfig, run_worker};
 use pcs_domain::ports::{IdSource, System};
 use pcs_projections::RunnerConfig;
 use pcs_providers::{Gateway, GatewayConfig, ProviderKind, Secret};
 use pcs_server::{AppState, Readiness, ReadinessCheck, Server, ServerConfig};
 use pcs_store::Store;
 use pcs_worker_test_execution::TestExecution;
+use tokio_util::sync::CancellationToken;
 
 use super::settings::{ServeArgs, WorkArgs};
 use crate::lifecycle::{Lifecycle, Stage};
+
+/// The pause before the broker of hints is tried again.
+const HINTS_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Starts the HTTP server; answers the address that it listens on.
 ///
@@ -55,6 +60,39 @@ pub fn project(lifecycle: &Lifecycle, store: &Store) {
         lifecycle.start(Stage::Readers, name, |stop| async move {
             Ok(pcs_projections::run(store, projection, RunnerConfig::default(), stop).await?)
         });
+    }
+}
+
+/// Starts telling other processes of appends, and hearing of theirs. It waits for a broker that is not there: without
+/// hints everything works, and is seen a poll later.
+pub fn hints(lifecycle: &Lifecycle, store: Store, broker: BusConfig) {
+    lifecycle.start(Stage::Readers, "hints", |stop| async move {
+        let mut failed = false;
+        while !stop.is_cancelled() {
+            let end = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                end = exchange_hints(&store, &broker, &stop) => end,
+            };
+            if let (Err(error), false) = (end, std::mem::replace(&mut failed, true)) {
+                tracing::warn!(%error, "no hints from other processes: their appends are found by polling");
+            }
+            tokio::select! { () = stop.cancelled() => (), () = tokio::time::sleep(HINTS_RETRY_PAUSE) => () }
+        }
+        Ok(())
+    });
+}
+
+async fn exchange_hints(store: &Store, broker: &BusConfig, stop: &CancellationToken) -> anyhow::Result<()> {
+    let bus = Bus::connect(broker).await?;
+    let mut hints = bus.open_log_hints().await?;
+    let heard = async {
+        while let Some(position) = hints.next().await {
+            store.hint(position);
+        }
+    };
+    tokio::select! {
+        () = heard => Ok(()),
+        () = bus.send_log_hints(store.appended(), stop) => Ok(()),
     }
 }
 

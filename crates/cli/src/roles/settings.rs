@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use pcs_bus::BusConfig;
 
 use crate::local::Endpoints;
 
@@ -44,6 +45,11 @@ impl NatsArgs {
     pub fn url(&self) -> anyhow::Result<String> {
         let found = || Endpoints::nearest().map(|endpoints| endpoints.nats_url);
         self.nats_url.clone().or_else(found).context("set NATS_URL, or start `pcs up` in this folder")
+    }
+
+    /// The broker for a role that works without one, only slower to see what others do.
+    pub(super) fn for_hints(&self, name: &str) -> Option<BusConfig> {
+        Some(BusConfig { url: self.url().ok()?, name: name.to_owned() })
     }
 }
 

@@ -111,6 +111,9 @@ impl Up {
         pool.close().await;
         let store = Store::connect(&StoreConfig::new(database_url.as_str(), "pcs up")).await?;
         let bus = Bus::connect(&BusConfig { url: nats_url.clone(), name: "pcs up".to_owned() }).await?;
+        // For roles that run beside this process, such as a second `pcs serve`.
+        let broker = BusConfig { url: nats_url.clone(), name: "pcs up hints".to_owned() };
+        services::hints(services, store.clone(), broker);
         services::project(services, &store);
         services::relay(services, store.clone(), bus.clone());
         if !self.no_worker {

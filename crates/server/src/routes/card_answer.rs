@@ -59,7 +59,7 @@ async fn provenance(
 ) -> Result<Provenance, Problem> {
     let last = event_at(state, tenant, id, revision).await?;
     let first = if revision == 1 { last.clone() } else { event_at(state, tenant, id, 1).await? };
-    let DomainEvent::PromptCard(PromptCardEvent::Created(created)) = first.event else {
+    let DomainEvent::PromptCard(PromptCardEvent::Created(created)) = &first.event else {
         return Err(Problem::internal(format!("the stream of card {id} does not start with its creation")));
     };
     Ok(Provenance {

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod console;
 pub mod doctor;
 pub mod event;
+pub mod epoch;
 pub mod event_view;
 pub mod export;
 pub mod import;
@@ -33,6 +34,9 @@ pub struct EsArgs {
 /// What can be done with the event store.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum EsCommand {
+    /// Tell this log from its copies
+    #[command(subcommand)]
+    Epoch(epoch::EpochCommand),
     /// Look at streams: their heads, events and states
     #[command(subcommand)]
     Stream(stream::StreamCommand),
@@ -69,6 +73,7 @@ impl EsArgs {
     pub async fn with(self, output: Output) -> Result<ExitStatus, CliError> {
         let mut console = Console::new(self.console, output);
         match self.command {
+            EsCommand::Epoch(command) => command.execute(&mut console).await,
             EsCommand::Stream(command) => command.execute(&mut console).await,
             EsCommand::Event(command) => command.execute(&mut console).await,
             EsCommand::Replay(replay) => replay.execute(&mut console).await,
