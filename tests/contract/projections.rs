@@ -16,14 +16,14 @@ use uuid::Uuid;
 
 const PAGES: [i64; 4] = [1, 3, 17, 5_000];
 
-async fn append<E: EventSet>(store: &Store, stream: Uuid, events: &[E]) {
+pub(super) async fn append<E: EventSet>(store: &Store, stream: Uuid, events: &[E]) {
     let mut append = Append::new(CommandContext::derived(TenantId::DEFAULT, CommandId(Uuid::new_v4())));
     store.write(&mut append, stream, Expected::Any, events).unwrap();
     store.append(append).await.unwrap();
 }
 
 /// Every type of event, on several cards, runs and executions that belong together.
-async fn history(store: &Store) {
+pub(super) async fn history(store: &Store) {
     for number in 0..5_u128 {
         let (card, run) = (Uuid::from_u128(100 + number), Uuid::from_u128(200 + number));
         for event in samples::all() {
@@ -91,17 +91,17 @@ async fn append_execution(
     append(store, id, &[event]).await;
 }
 
-async fn catch_up(store: &Store, projection: &dyn Projection, page: i64) {
+pub(super) async fn catch_up(store: &Store, projection: &dyn Projection, page: i64) {
     while pcs_projections::step(store, projection, page).await.unwrap() > 0 {}
     let position = pcs_projections::position(store.pool(), projection.name()).await.unwrap();
     assert_eq!(position, store.head().await.unwrap(), "{} is up with the log", projection.name());
 }
 
 /// All rows of all tables, as text, in an order of their own.
-async fn content(store: &Store, projection: &dyn Projection) -> Vec<String> {
+pub(super) async fn content(store: &Store, projection: &dyn Projection) -> Vec<String> {
     let mut rows = Vec::new();
     for table in projection.tables() {
-        let statement = format!("select row_to_json(t)::text from {table} t order by 1");
+        let statement = format!("select row_to_json(t)::text from read.{table} t order by 1");
         let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(store.pool()).await.unwrap();
         rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
     }
@@ -147,7 +147,7 @@ async fn names_and_tables_belong_to_one_projection_each() {
     for projection in pcs_projections::all() {
         assert!(names.insert(projection.name()), "{} is there twice", projection.name());
         for table in projection.tables() {
-            assert!(table.starts_with("read.") && tables.insert(*table), "{table} is written by two projections");
+            assert!(tables.insert(*table), "{table} is written by two projections");
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod console;
 pub mod database;
+pub mod folded;
 pub mod process;
 pub mod samples;
 pub mod subscriber;

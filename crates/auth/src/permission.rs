@@ -64,11 +64,13 @@ pub enum Action {
     StartRun,
     /// Stop a run.
     CancelRun,
+    /// See how the system itself is: what it shows is not one tenant's.
+    InspectSystem,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ReadCard,
         Self::WriteCard,
         Self::PublishCard,
@@ -76,6 +78,7 @@ impl Action {
         Self::ReadRun,
         Self::StartRun,
         Self::CancelRun,
+        Self::InspectSystem,
     ];
 
     /// The permission's name, as documents and errors show it.
@@ -89,6 +92,7 @@ impl Action {
             Self::ReadRun => "run.read",
             Self::StartRun => "run.start",
             Self::CancelRun => "run.cancel",
+            Self::InspectSystem => "system.inspect",
         }
     }
 
@@ -97,6 +101,7 @@ impl Action {
         match self {
             Self::ReadCard | Self::ReadRun => Role::Viewer,
             Self::WriteCard | Self::PublishCard | Self::ArchiveCard | Self::StartRun | Self::CancelRun => Role::Editor,
+            Self::InspectSystem => Role::Admin,
         }
     }
 }

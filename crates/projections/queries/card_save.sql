@@ -1,4 +1,4 @@
-insert into read.card as c (
+insert into card as c (
     tenant_id, id, title, description, prompt, category, tags, metadata, created_by, created_at, updated_at,
     version, is_public, archived, labels, case_count, revision)
 select tenant_id, id, title, description, prompt, category, tags, metadata, created_by, created_at, updated_at,

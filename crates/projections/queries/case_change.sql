@@ -1,5 +1,5 @@
 -- A change of a case that an earlier page added: its place, its time, its input and its expectation stay.
-update read.test_case c
+update test_case c
 set name = r.name, assertions = r.assertions, threshold = r.threshold, removed = r.removed
 from jsonb_to_recordset($1::jsonb) as r (
     tenant_id int, card_id uuid, case_id uuid, name text, assertions jsonb, threshold double precision, removed bool)

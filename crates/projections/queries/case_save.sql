@@ -1,4 +1,4 @@
-insert into read.test_case as c (
+insert into test_case as c (
     tenant_id, card_id, case_id, ordinal, name, input, expected_output, assertions, threshold, created_at, removed)
 select tenant_id, card_id, case_id, ordinal, name, input, expected_output, assertions, threshold, created_at, removed
 from jsonb_to_recordset($1::jsonb) as r (

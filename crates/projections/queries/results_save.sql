@@ -1,4 +1,4 @@
-insert into read.execution_result (
+insert into execution_result (
     tenant_id, execution_id, run_id, card_id, version, case_id, model, repeat, status, score, input, output, verdicts,
     latency_ms, input_tokens, output_tokens, cost_micro_usd, error_class, error, attempt, worker, executed_at, position)
 select tenant_id, execution_id, run_id, card_id, version, case_id, model, repeat, status, score, input::jsonb, output,

@@ -1,4 +1,4 @@
-update read.run_model m set
+update run_model m set
     passed = m.passed + d.passed, failed = m.failed + d.failed, errors = m.errors + d.errors,
     input_tokens = m.input_tokens + d.input_tokens, output_tokens = m.output_tokens + d.output_tokens,
     cost_micro_usd = m.cost_micro_usd + d.cost_micro_usd, priced = m.priced + d.priced

@@ -1,4 +1,4 @@
-insert into read.run (
+insert into run (
     tenant_id, id, name, status, card_id, card_revision, versions, models, repeats, cases, planned, lane,
     requested_by, requested_at, revision)
 select tenant_id, id, name, status, card_id, card_revision, versions, models, repeats, cases, planned, lane,

@@ -2,130 +2,168 @@
 
 use std::time::Duration;
 
-use pcs_store::{Follower, Recorded, Store};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use pcs_domain::Timestamp;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, Row};
 use tokio::time::Instant;
 
+use crate::generation::Generation;
+use crate::lease::LEASE;
+use crate::policy::Policy;
+use crate::status::{Failure, Status};
 use crate::{Projection, ProjectionError};
 
 /// Pauses between two looks at a checkpoint that somebody waits for: short at first, because most are just behind.
 const WAIT_PAUSE_MIN: Duration = Duration::from_millis(2);
 const WAIT_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long a writer may think between two statements of a page, in milliseconds. One that is frozen holds the row, and
+/// its successor waits: the server ends it then.
+const IDLE_IN_PAGE_MAX_MS: u32 = 10_000;
 
-/// What a step did.
-pub(crate) struct Stepped {
-    /// How many events it applied.
-    pub(crate) events: usize,
-    /// Where the projection is now.
+/// The row of a generation, as its writer has to know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checkpoint {
+    /// The last position that was seen.
     pub(crate) position: i64,
+    /// The epoch of its owner.
+    pub(crate) epoch: i64,
+    pub(crate) status: Status,
+    /// The policy that somebody has set.
+    pub(crate) policy: Option<Policy>,
+    /// Whether events are parked or queued.
+    pub(crate) has_parked: bool,
 }
 
-/// Applies the next page of at most `batch_len_max` events: its rows and the checkpoint in one transaction. Answers how
-/// many events there were; 0 where there are none, or where another projector was faster.
-///
-/// # Errors
-/// Where the log can't be read, an event can't be decoded or the rows can't be written; nothing has changed then.
-pub async fn step(store: &Store, projection: &dyn Projection, batch_len_max: i64) -> Result<usize, ProjectionError> {
-    let expected = position(store.pool(), projection.name()).await?;
-    let batch = store.read_subscribed(expected, batch_len_max, projection.categories()).await?;
-    Ok(apply(store, projection, expected, &batch).await?.events)
-}
-
-/// Like [`step`], with what the process's reader of the log has already read.
-pub(crate) async fn advance(
-    store: &Store,
-    follower: &Follower,
-    projection: &dyn Projection,
-    batch_len_max: i64,
-) -> Result<Stepped, ProjectionError> {
-    // Read before the transaction starts: a projector never waits for a second connection while it holds one.
-    let expected = position(store.pool(), projection.name()).await?;
-    let page = follower.read(expected, usize::try_from(batch_len_max).unwrap_or(usize::MAX)).await?;
-    apply(store, projection, expected, &page.events).await
-}
-
-async fn apply(
-    store: &Store,
-    projection: &dyn Projection,
-    expected: i64,
-    batch: &[Recorded],
-) -> Result<Stepped, ProjectionError> {
-    let Some(last) = batch.last() else {
-        return Ok(Stepped { events: 0, position: expected });
-    };
-    let mut transaction = store.pool().begin().await?;
-    let actual = lock(&mut transaction, projection.name()).await?;
-    if actual != expected {
-        transaction.rollback().await?;
-        return Ok(Stepped { events: 0, position: actual });
+impl FromRow<'_, PgRow> for Checkpoint {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let policy: Option<String> = row.try_get("policy")?;
+        Ok(Self {
+            position: row.try_get("position")?,
+            epoch: row.try_get("epoch")?,
+            status: Status::of(row)?,
+            policy: policy.as_deref().and_then(Policy::parse),
+            has_parked: row.try_get("has_parked")?,
+        })
     }
-    projection.apply(&mut transaction, batch).await?;
-    let moved =
-        sqlx::query("update read.projection set position = $3, updated_at = $4 where name = $1 and position = $2")
-            .bind(projection.name())
-            .bind(expected)
-            .bind(last.position)
-            .bind(last.recorded_at.get())
-            .execute(&mut *transaction)
-            .await?;
-    if moved.rows_affected() != 1 {
-        // Only somebody who writes the table without the lock can cause it; dropping the transaction undoes the rows.
-        return Ok(Stepped { events: 0, position: expected });
-    }
-    transaction.commit().await?;
-    Ok(Stepped { events: batch.len(), position: last.position })
 }
 
-/// Takes the checkpoint's row, makes it where it is missing, and says where it stands.
-async fn lock(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
-    // The commit need not wait for the disk: rows and checkpoint are lost together, and are folded again.
-    let locked = sqlx::query_scalar(
-        "select position from read.projection, set_config('synchronous_commit', 'off', true)
-         where name = $1 for update of projection",
+/// How the checkpoint moves.
+pub(crate) struct Move<'a> {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) last_recorded_at: Option<Timestamp>,
+    pub(crate) passed_over: i64,
+    pub(crate) failures: i64,
+    /// Why it stops here.
+    pub(crate) failure: Option<&'a Failure>,
+}
+
+/// Makes the row of a generation where it is missing.
+pub(crate) async fn ensure(pool: &PgPool, name: &str, generation: Generation) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into read.projection (name, generation, status)
+         values ($1, $2, case when $2 = 'next' then 'building' else 'running' end) on conflict do nothing",
     )
     .bind(name)
-    .fetch_optional(&mut *connection)
+    .bind(generation.name())
+    .execute(pool)
     .await?;
-    if let Some(position) = locked {
-        return Ok(position);
-    }
-    // Updating the row that another projector has just made takes its lock as well.
-    sqlx::query_scalar(
-        "insert into read.projection as p (name) values ($1)
-         on conflict (name) do update set position = p.position returning position",
+    Ok(())
+}
+
+/// Reads a checkpoint without locking it; none where the generation is not there.
+pub(crate) async fn read(pool: &PgPool, name: &str, generation: Generation) -> Result<Option<Checkpoint>, sqlx::Error> {
+    sqlx::query_as(
+        "select position, epoch, status, policy, false as has_parked
+         from read.projection where name = $1 and generation = $2",
     )
     .bind(name)
-    .fetch_one(connection)
+    .bind(generation.name())
+    .fetch_optional(pool)
     .await
 }
 
-/// The position of the last event that a projection has applied; 0 where it has not begun.
+/// Takes the checkpoint's row, and points the transaction at the generation's tables; none where it is not there.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    name: &str,
+    generation: Generation,
+) -> Result<Option<Checkpoint>, sqlx::Error> {
+    // The commit need not wait for the disk: rows and checkpoint are lost together, and are folded again.
+    sqlx::query_as(
+        "select position, epoch, status, policy,
+                exists (select from read.bad_event b
+                        where b.name = p.name and b.generation = p.generation and b.state <> 'skipped') as has_parked,
+                set_config('synchronous_commit', 'off', true), set_config('search_path', $3, true),
+                set_config('idle_in_transaction_session_timeout', $4, true)
+         from read.projection p where name = $1 and generation = $2 for update of p",
+    )
+    .bind(name)
+    .bind(generation.name())
+    .bind(generation.schema())
+    .bind(IDLE_IN_PAGE_MAX_MS.to_string())
+    .fetch_optional(connection)
+    .await
+}
+
+/// Moves a locked checkpoint; answers whether it stood where it was expected.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    (name, generation): (&str, Generation),
+    by: &Move<'_>,
+) -> Result<bool, sqlx::Error> {
+    let failure = by.failure;
+    let moved = sqlx::query(include_str!("../queries/checkpoint_move.sql"))
+        .bind(name)
+        .bind(generation.name())
+        .bind(by.from)
+        .bind(by.to)
+        .bind(by.last_recorded_at.map(Timestamp::get))
+        .bind(by.passed_over)
+        .bind(by.failures)
+        .bind(LEASE.as_secs_f64())
+        .bind(failure.map(|failure| failure.position))
+        .bind(failure.map(|failure| failure.stream_id))
+        .bind(failure.map(|failure| failure.version))
+        .bind(failure.map(|failure| failure.event_type.as_str()))
+        .bind(failure.map(|failure| failure.error.as_str()))
+        .execute(connection)
+        .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// The position of the last event that a projection has applied to what people read; 0 where it has not begun.
 ///
 /// # Errors
 /// Where the database does not answer.
 pub async fn position(pool: &PgPool, projection_name: &str) -> Result<i64, ProjectionError> {
-    let position = sqlx::query_scalar("select position from read.projection where name = $1")
-        .bind(projection_name)
-        .fetch_optional(pool)
-        .await?;
-    Ok(position.unwrap_or(0))
+    Ok(read(pool, projection_name, Generation::Live).await?.map_or(0, |checkpoint| checkpoint.position))
 }
 
-/// Empties a projection's tables and sends it back to the start of the log; a running projector fills them again.
+/// Empties a projection's living tables and sends it back to the start of the log; a running projector fills them
+/// again, and until then readers see less. Building the next generation and promoting it has no such gap.
 ///
 /// # Errors
 /// Where the database does not answer; nothing has changed then.
 pub async fn reset(pool: &PgPool, projection: &dyn Projection) -> Result<(), ProjectionError> {
+    ensure(pool, projection.name(), Generation::Live).await?;
     let mut transaction = pool.begin().await?;
     // The same order as a step, lock first: neither can wait for the other in a circle.
-    lock(&mut transaction, projection.name()).await?;
+    lock(&mut transaction, projection.name(), Generation::Live).await?;
     // The names are constants of this crate.
     let truncate = format!("truncate {}", projection.tables().join(", "));
     sqlx::query(AssertSqlSafe(truncate)).execute(&mut *transaction).await?;
-    sqlx::query("update read.projection set position = 0, updated_at = null where name = $1")
+    sqlx::query("delete from read.bad_event where name = $1 and generation = 'live'")
         .bind(projection.name())
         .execute(&mut *transaction)
         .await?;
+    sqlx::query(
+        "update read.projection set position = 0, updated_at = null, passed_over = 0, failures = 0
+         where name = $1 and generation = 'live'",
+    )
+    .bind(projection.name())
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
     Ok(())
 }

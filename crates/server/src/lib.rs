@@ -11,6 +11,7 @@ mod routes;
 mod problem;
 mod openapi;
 mod metrics;
+mod projection_gauges;
 mod follower;
 mod readiness;
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pcs_domain::ids::{ActorId, PromptCardId};
+use pcs_projections::{Generation, ProjectionState};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -14,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::projection_gauges::ProjectionGauges;
 
 /// Upper bounds of the latency histogram, in seconds: the usual ones of web services, with finer ones below them, because most requests
 /// take milliseconds.
@@ -42,6 +45,7 @@ pub struct Metrics {
     resident_memory: Gauge,
     head_position: Gauge,
     lag: Family<ProjectionLabels, Gauge>,
+    projections: ProjectionGauges,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -58,7 +62,7 @@ struct AgentLabels {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ProjectionLabels {
-    projection: &'static str,
+    projection: String,
 }
 
 impl Metrics {
@@ -73,6 +77,7 @@ impl Metrics {
             resident_memory: Gauge::default(),
             head_position: Gauge::default(),
             lag: Family::default(),
+            projections: ProjectionGauges::default(),
         };
         metrics.registered()
     }
@@ -88,6 +93,7 @@ impl Metrics {
         registry.register("event_store_head_position", "Position of the newest event", self.head_position.clone());
         let help = "Events that a projection has yet to apply";
         registry.register("projection_lag_events", help, self.lag.clone());
+        self.projections.register(registry);
         registry.register_collector(Box::new(self.executions.clone()));
         for agent_type in AGENT_TYPES {
             self.agents.get_or_create(&AgentLabels { agent_type }).set(0);
@@ -122,8 +128,12 @@ impl Metrics {
         self.head_position.set(position);
     }
 
-    pub(crate) fn set_lag(&self, projection: &'static str, events: i64) {
-        self.lag.get_or_create(&ProjectionLabels { projection }).set(events);
+    /// Notes how the read models are.
+    pub(crate) fn set_projections(&self, states: &[ProjectionState]) {
+        for state in states.iter().filter(|state| state.generation == Generation::Live.name()) {
+            self.lag.get_or_create(&ProjectionLabels { projection: state.name.clone() }).set(state.lag_events);
+        }
+        self.projections.set(states);
     }
 
     /// All metrics as text.

@@ -197,7 +197,7 @@ impl From<ProjectionError> for Problem {
         match error {
             ProjectionError::Store(error) => error.into(),
             ProjectionError::Database(error) => error.into(),
-            ProjectionError::Encode(_) => Self::internal(error.to_string()),
+            ProjectionError::Encode(_) | ProjectionError::Fold(_) => Self::internal(error.to_string()),
         }
     }
 }

@@ -150,7 +150,7 @@ impl ReadinessCheck for Subscriptions {
 }
 
 /// How many events each projection has yet to apply.
-pub(crate) async fn lags(store: &Store) -> Result<Vec<(&'static str, i64)>, pcs_projections::ProjectionError> {
+async fn lags(store: &Store) -> Result<Vec<(&'static str, i64)>, pcs_projections::ProjectionError> {
     let head = store.head().await?;
     let mut lags = Vec::new();
     for projection in pcs_projections::all() {

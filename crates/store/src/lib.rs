@@ -17,6 +17,7 @@ mod inspect;
 mod log;
 mod memory;
 mod migrate;
+mod page;
 mod passed_by;
 mod read;
 mod recorded;
@@ -46,6 +47,7 @@ pub use self::inspect::{Direction, Moment, Scanned, Selection, StoredPage, Strea
 pub use self::log::{EventLog, Remembered};
 pub use self::memory::MemoryLog;
 pub use self::migrate::{MigrationState, migrate, migrate_to, migration_state};
+pub use self::page::{LogPage, Subscribed, Unreadable};
 pub use self::passed_by::PassedBy;
 pub use self::read::Loaded;
 pub use self::recorded::{Record, Recorded};

@@ -39,21 +39,21 @@ impl<A: Default> Default for Loaded<A> {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
-    position: i64,
-    tenant_id: i32,
-    stream_id: Uuid,
-    version: i64,
-    event_id: Uuid,
-    category: i16,
-    type_id: i16,
-    recorded_at: OffsetDateTime,
-    command_id: Uuid,
-    correlation_id: Option<Uuid>,
-    causation_id: Option<Uuid>,
-    actor_id: Option<Uuid>,
-    trace: Option<String>,
-    payload: String,
+pub(crate) struct Row {
+    pub(crate) position: i64,
+    pub(crate) tenant_id: i32,
+    pub(crate) stream_id: Uuid,
+    pub(crate) version: i64,
+    pub(crate) event_id: Uuid,
+    pub(crate) category: i16,
+    pub(crate) type_id: i16,
+    pub(crate) recorded_at: OffsetDateTime,
+    pub(crate) command_id: Uuid,
+    pub(crate) correlation_id: Option<Uuid>,
+    pub(crate) causation_id: Option<Uuid>,
+    pub(crate) actor_id: Option<Uuid>,
+    pub(crate) trace: Option<String>,
+    pub(crate) payload: String,
 }
 
 /// What folding an aggregate needs of a row.
@@ -254,7 +254,7 @@ impl Store {
         Ok(page)
     }
 
-    async fn type_name(&self, position: i64, type_id: i16) -> Result<TypeName, StoreError> {
+    pub(crate) async fn type_name(&self, position: i64, type_id: i16) -> Result<TypeName, StoreError> {
         if let Some(name) = self.inner.types.name_of(type_id) {
             return Ok(name);
         }
@@ -275,7 +275,11 @@ fn entry(row: Row, name: Option<TypeName>) -> Entry {
     }
 }
 
-fn decode(row: Row, (type_name, schema_version): TypeName, subscribed: &[Category]) -> Result<Recorded, StoreError> {
+pub(crate) fn decode(
+    row: Row,
+    (type_name, schema_version): TypeName,
+    subscribed: &[Category],
+) -> Result<Recorded, StoreError> {
     let Row { position, stream_id, version, .. } = row;
     let unknown = StoreError::Unknown { position, what: "category", number: row.category };
     let category = Category::from_number(row.category).ok_or(unknown)?;

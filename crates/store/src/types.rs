@@ -59,6 +59,11 @@ impl TypeRegistry {
         &self.ids
     }
 
+    /// The numbers of these types; one that is not registered has none.
+    pub(crate) fn ids_of(&self, types: &[EventType]) -> Vec<i16> {
+        types.iter().filter_map(|event_type| self.ids.get(event_type).copied()).collect()
+    }
+
     pub(crate) fn name_of(&self, type_id: i16) -> Option<TypeName> {
         self.names.read().ok()?.get(&type_id).cloned()
     }

@@ -9,7 +9,7 @@ use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
 use pcs_domain::prompt_card::{PromptCardEvent, TestCase};
 use pcs_domain::test_run::TestRunEvent;
-use pcs_domain::{Category, DomainEvent, Timestamp};
+use pcs_domain::{Category, DomainEvent, EventType, Timestamp};
 use pcs_store::Recorded;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -24,6 +24,18 @@ pub const NAME: &str = "card_detail.v1";
 /// Room for the cases of one event in the order of a card's cases; the domain allows 50,000 cases of a card.
 const CASES_PER_EVENT_MAX: i64 = 100_000;
 
+/// Events of cards that say nothing about versions and cases.
+const IGNORED: [EventType; 8] = [
+    EventType { name: "prompt_card.described", version: 1 },
+    EventType { name: "prompt_card.tagged", version: 1 },
+    EventType { name: "prompt_card.labelled", version: 1 },
+    EventType { name: "prompt_card.unlabelled", version: 1 },
+    EventType { name: "prompt_card.published", version: 1 },
+    EventType { name: "prompt_card.unpublished", version: 1 },
+    EventType { name: "prompt_card.archived", version: 1 },
+    EventType { name: "prompt_card.restored", version: 1 },
+];
+
 /// The projection.
 #[derive(Clone, Copy, Debug)]
 pub struct CardDetail;
@@ -34,7 +46,11 @@ impl Projection for CardDetail {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["read.card_version", "read.test_case"]
+        &["card_version", "test_case"]
+    }
+
+    fn ignored(&self) -> &'static [EventType] {
+        &IGNORED
     }
 
     fn categories(&self) -> &'static [Category] {
@@ -179,7 +195,7 @@ impl<'a> Changes<'a> {
     async fn save(self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
         for array in storable::json_arrays(&self.versions)? {
             sqlx::query(
-                "insert into read.card_version (tenant_id, card_id, version, prompt, message, author, created_at)
+                "insert into card_version (tenant_id, card_id, version, prompt, message, author, created_at)
                  select tenant_id, card_id, version, prompt, message, author, created_at
                  from jsonb_to_recordset($1::jsonb) as r (tenant_id int, card_id uuid, version bigint, prompt text,
                                                           message text, author uuid, created_at timestamptz)
@@ -209,7 +225,7 @@ impl<'a> Changes<'a> {
         let cards: Vec<_> = self.removed.iter().map(|key| key.1.0).collect();
         let cases: Vec<_> = self.removed.iter().map(|key| key.2.0).collect();
         sqlx::query(
-            "update read.test_case c set removed = true
+            "update test_case c set removed = true
              from unnest($1::int[], $2::uuid[], $3::uuid[]) as gone (tenant_id, card_id, case_id)
              where c.tenant_id = gone.tenant_id and c.card_id = gone.card_id and c.case_id = gone.case_id",
         )

@@ -31,7 +31,7 @@ impl Projection for CardList {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["read.card"]
+        &["card"]
     }
 
     fn categories(&self) -> &'static [Category] {
@@ -153,7 +153,7 @@ async fn load(
     let rows: Vec<queries::Stored> = sqlx::query_as(
         "select tenant_id, id, title, description, prompt, category, tags, metadata, created_by, created_at,
                 updated_at, version, is_public, archived, labels, case_count, revision
-         from read.card join unnest($1::int[], $2::uuid[]) as touched (tenant_id, id) using (tenant_id, id)",
+         from card join unnest($1::int[], $2::uuid[]) as touched (tenant_id, id) using (tenant_id, id)",
     )
     .persistent(false)
     .bind(tenants)

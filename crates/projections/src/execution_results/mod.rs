@@ -1,5 +1,6 @@
 //! `execution_results.v1`: the one result of each execution, and each attempt that failed.
 
+mod load;
 mod queries;
 mod save;
 
@@ -32,7 +33,7 @@ impl Projection for ExecutionResults {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["read.execution_result", "read.execution_attempt"]
+        &["execution_result", "execution_attempt"]
     }
 
     fn categories(&self) -> &'static [Category] {
@@ -50,6 +51,25 @@ impl Projection for ExecutionResults {
                 added.fold(recorded)?;
             }
             added.save(connection).await
+        })
+    }
+
+    /// Rows are written once and never change, so nothing has to be looked up by a key.
+    fn late_keys(&self) -> &'static [&'static str] {
+        self.tables()
+    }
+
+    fn load<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        batch: &'a [Recorded],
+    ) -> BoxFuture<'a, Result<(), ProjectionError>> {
+        Box::pin(async move {
+            let mut added = Added::default();
+            for recorded in batch {
+                added.fold(recorded)?;
+            }
+            added.load(connection).await
         })
     }
 }

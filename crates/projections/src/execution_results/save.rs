@@ -26,7 +26,7 @@ fn column<'a, R, T>(rows: &'a [R], value: impl FnMut(&'a R) -> T) -> Vec<T> {
 }
 
 /// The wire name of a failure's class, as events and the API have it.
-fn class(failure: &Failure) -> Result<String, serde_json::Error> {
+pub(super) fn class(failure: &Failure) -> Result<String, serde_json::Error> {
     serde_json::to_string(&failure.class).map(|json| json.trim_matches('"').to_owned())
 }
 
@@ -68,7 +68,7 @@ async fn save_attempts(rows: &[SavedAttempt<'_>], connection: &mut PgConnection)
     let errors = column(rows, |r| storable::text(&r.failure.error));
     let workers = column(rows, |r| storable::text(r.worker));
     sqlx::query(
-        "insert into read.execution_attempt (tenant_id, execution_id, attempt, worker, class, error, retry_at, at)
+        "insert into execution_attempt (tenant_id, execution_id, attempt, worker, class, error, retry_at, at)
          select * from unnest($1::int[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[],
                               $7::timestamptz[], $8::timestamptz[])
          on conflict (tenant_id, execution_id, attempt) do nothing",

@@ -7,20 +7,23 @@ mod save;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pcs_domain::Timestamp;
 use pcs_domain::execution::{ExecutionEvent, ExecutionRef, Finished};
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::{Requested, TestRunEvent};
-use pcs_domain::{Category, DomainEvent};
+use pcs_domain::{Category, DomainEvent, EventType, Timestamp};
 use pcs_store::Recorded;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 pub use self::queries::{Latency, ModelSummary, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.
 pub const NAME: &str = "run_summary.v1";
+
+/// An attempt that failed is no result.
+const IGNORED: [EventType; 1] = [EventType { name: "execution.attempt_failed", version: 1 }];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,21 @@ impl Projection for RunSummary {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["read.run", "read.run_model", "read.run_latency"]
+        &["run", "run_model", "run_latency"]
+    }
+
+    fn ignored(&self) -> &'static [EventType] {
+        &IGNORED
+    }
+
+    /// A result changes the row of its run, so it waits for the run.
+    fn lane(&self, recorded: &Recorded) -> Uuid {
+        match &recorded.event {
+            DomainEvent::Execution(ExecutionEvent::Finished(e)) => e.cell.run_id.0,
+            DomainEvent::Execution(ExecutionEvent::AttemptFailed(e)) => e.cell.run_id.0,
+            DomainEvent::Execution(ExecutionEvent::DeadLettered(e)) => e.cell.run_id.0,
+            DomainEvent::TestRun(_) | DomainEvent::PromptCard(_) | DomainEvent::Unread(_) => recorded.stream_id,
+        }
     }
 
     fn categories(&self) -> &'static [Category] {

@@ -85,7 +85,7 @@ async fn save_started(changes: &Changes<'_>, connection: &mut PgConnection) -> R
     });
     for array in storable::json_arrays(models)? {
         sqlx::query(
-            "insert into read.run_model (tenant_id, run_id, ordinal, model)
+            "insert into run_model (tenant_id, run_id, ordinal, model)
              select tenant_id, run_id, ordinal, model
              from jsonb_to_recordset($1::jsonb) as r (tenant_id int, run_id uuid, ordinal int, model text)
              on conflict (tenant_id, run_id, ordinal) do nothing",
@@ -102,7 +102,7 @@ async fn save_ended(changes: &Changes<'_>, connection: &mut PgConnection) -> Res
     let ends = || changes.ended.values();
     // Planned anew each time, as the others: a plan made while the table was empty would scan it for ever.
     sqlx::query(
-        "update read.run r set status = e.status, ended_at = e.ended_at, revision = e.revision
+        "update run r set status = e.status, ended_at = e.ended_at, revision = e.revision
          from unnest($1::int[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[])
               as e (tenant_id, run_id, status, ended_at, revision)
          where r.tenant_id = e.tenant_id and r.id = e.run_id and r.status = 'running'",

@@ -36,6 +36,7 @@ pub(crate) const API_KEY: &str = "api_key";
         (name = "cases", description = "Test cases of a card"),
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
+        (name = "projections", description = "How the read models are"),
         (name = "system", description = "How this process is"),
     )
 )]

@@ -9,6 +9,7 @@ use pcs_projections::card_detail::{CaseRow, VersionRow};
 use pcs_projections::card_list::CardRow;
 use pcs_projections::execution_results::{Attempt, ResultError, ResultRow, ResultStatus};
 use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals};
+use pcs_projections::{Failure, ProjectionState, Status};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -33,6 +34,8 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/runs/{run_id}/cancel", &["post"]),
     ("/api/v1/runs/{run_id}/results", &["get"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
+    ("/api/v1/projections", &["get"]),
+    ("/api/v1/projections/{name}", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
     ("/", &["get"]),
     ("/healthz", &["get"]),
@@ -154,7 +157,36 @@ fn rows() -> Vec<(&'static str, Value)> {
         ("Attempt", serde_json::to_value(attempt).unwrap()),
         ("Run", serde_json::to_value(run()).unwrap()),
         ("Result", serde_json::to_value(result()).unwrap()),
+        ("Projection", serde_json::to_value(projection()).unwrap()),
     ]
+}
+
+fn projection() -> ProjectionState {
+    let failure = Failure {
+        position: 1,
+        stream_id: Uuid::nil(),
+        version: 1,
+        event_type: String::new(),
+        error: String::new(),
+        at: None,
+    };
+    ProjectionState {
+        name: String::new(),
+        generation: String::new(),
+        status: Status::Stopped,
+        position: 0,
+        lag_events: 0,
+        lag_seconds: 0.0,
+        updated_at: None,
+        passed_over: 0,
+        failures: 1,
+        parked: 0,
+        skipped: 0,
+        policy: String::new(),
+        owner: None,
+        epoch: 1,
+        failure: Some(failure),
+    }
 }
 
 fn run() -> Run {
@@ -222,6 +254,8 @@ fn the_schemas_have_the_fields_that_answers_have() {
     let document = document();
     let mut compared = rows();
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
+    let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
+    compared.push(("ProjectionFailure", projection["failure"].clone()));
     compared.push(("Totals", run["totals"].clone()));
     compared.push(("ModelSummary", run["by_model"][0].clone()));
     compared.push(("Latency", run["by_model"][0]["latency_ms"].clone()));

@@ -9,6 +9,7 @@ pub(crate) mod runs;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
+pub(crate) mod projections;
 pub(crate) mod system;
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(cases::routes())
         .merge(runs::routes())
         .merge(results::routes())
+        .merge(projections::routes())
 }
 
 /// All routes, with the gate before those that need an account.

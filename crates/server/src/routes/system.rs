@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::openapi;
 use crate::problem::Problem;
-use crate::readiness::{ReadinessReport, lags};
+use crate::readiness::ReadinessReport;
 use crate::state::AppState;
 
 /// The media type of the text that Prometheus reads.
@@ -79,12 +79,13 @@ async fn readyz(State(state): State<AppState>) -> Response {
 async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
     let metrics = state.metrics();
     // A database that is down must not hide the other metrics: these gauges then stay as they were.
+    let store = state.store();
     let measured =
-        tokio::time::timeout(MEASURE_TIMEOUT, async { (state.store().head().await, lags(state.store()).await) });
+        tokio::time::timeout(MEASURE_TIMEOUT, async { (store.head().await, pcs_projections::states(store).await) });
     match measured.await {
-        Ok((Ok(head), Ok(lags))) => {
+        Ok((Ok(head), Ok(states))) => {
             metrics.set_head(head);
-            lags.into_iter().for_each(|(projection, lag)| metrics.set_lag(projection, lag));
+            metrics.set_projections(&states);
         }
         Ok((Err(error), _)) => tracing::warn!(error = %error, "the head of the log could not be measured"),
         Ok((_, Err(error))) => tracing::warn!(error = %error, "the lag of projections could not be measured"),

@@ -12,7 +12,9 @@ pub mod epoch;
 pub mod event_view;
 pub mod export;
 pub mod import;
+pub mod park;
 pub mod progress;
+pub mod projection;
 pub mod replay;
 pub mod selection;
 pub mod stream;
@@ -55,6 +57,12 @@ pub enum EsCommand {
     Doctor(doctor::Doctor),
     /// Measure appends and reads on this hardware, in a database that is made for it and dropped
     Bench(bench::BenchArgs),
+    /// Look at read models, stop them, and build them anew
+    #[command(subcommand)]
+    Projection(projection::ProjectionCommand),
+    /// Look at events that a read model could not apply, and try or drop them
+    #[command(subcommand)]
+    Park(park::ParkCommand),
 }
 
 impl EsArgs {
@@ -82,6 +90,8 @@ impl EsArgs {
             EsCommand::Verify(verify) => verify.execute(&mut console).await,
             EsCommand::Doctor(doctor) => doctor.execute(&mut console).await,
             EsCommand::Bench(bench) => bench.execute(&mut console).await,
+            EsCommand::Projection(command) => command.execute(&mut console).await,
+            EsCommand::Park(command) => command.execute(&mut console).await,
         }
     }
 }

@@ -1,0 +1,88 @@
+//! Writes results in bulk, by COPY, while the read model is built anew.
+
+use pcs_domain::execution::Failure;
+use sqlx::PgConnection;
+
+use super::save::class;
+use super::{Added, SavedAttempt, SavedResult};
+use crate::copy::Rows;
+use crate::{ProjectionError, storable};
+
+/// Columns of [`COPY_RESULTS`].
+const RESULT_FIELDS: i16 = 23;
+const COPY_RESULTS: &str = "copy execution_result (
+    tenant_id, execution_id, run_id, card_id, version, case_id, model, repeat, status, score, input, output, verdicts,
+    latency_ms, input_tokens, output_tokens, cost_micro_usd, error_class, error, attempt, worker, executed_at, position)
+    from stdin with (format binary)";
+
+/// Columns of [`COPY_ATTEMPTS`].
+const ATTEMPT_FIELDS: i16 = 8;
+const COPY_ATTEMPTS: &str = "copy execution_attempt (
+    tenant_id, execution_id, attempt, worker, class, error, retry_at, at) from stdin with (format binary)";
+
+impl Added<'_> {
+    pub(super) async fn load(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
+        if !self.results.is_empty() {
+            let mut rows = Rows::new(RESULT_FIELDS);
+            for result in &self.results {
+                put_result(&mut rows, result)?;
+            }
+            rows.send(connection, COPY_RESULTS).await?;
+        }
+        if !self.attempts.is_empty() {
+            let mut rows = Rows::new(ATTEMPT_FIELDS);
+            for attempt in &self.attempts {
+                put_attempt(&mut rows, attempt)?;
+            }
+            rows.send(connection, COPY_ATTEMPTS).await?;
+        }
+        Ok(())
+    }
+}
+
+fn put_result(rows: &mut Rows, result: &SavedResult<'_>) -> Result<(), serde_json::Error> {
+    let measure = |value: Option<u64>| value.map(storable::measure);
+    let (answer, failure) = (result.answer, result.failure);
+    rows.row()
+        .int(result.tenant.0)
+        .uuid(result.execution_id.0)
+        .uuid(result.cell.run_id.0)
+        .uuid(result.cell.card_id.0)
+        .bigint(i64::from(result.cell.version))
+        .uuid(result.cell.case_id.0)
+        .text(&*storable::text(&result.cell.model))
+        .int(i32::from(result.cell.repeat))
+        .text(result.status.name())
+        .double(result.score)
+        .jsonb(&result.input)
+        .text(result.output.as_deref())
+        .jsonb(&result.verdicts)
+        .bigint(measure(answer.map(|answer| answer.latency_ms)))
+        .bigint(measure(answer.map(|answer| answer.input_tokens)))
+        .bigint(measure(answer.map(|answer| answer.output_tokens)))
+        .bigint(measure(answer.and_then(|answer| answer.cost_micro_usd)))
+        .text(failure.map(class).transpose()?.as_deref())
+        .text(failure.map(error).as_deref())
+        .int(i32::from(result.attempt))
+        .text(&*storable::text(result.worker))
+        .timestamp(result.executed_at)
+        .bigint(result.position);
+    Ok(())
+}
+
+fn put_attempt(rows: &mut Rows, attempt: &SavedAttempt<'_>) -> Result<(), serde_json::Error> {
+    rows.row()
+        .int(attempt.tenant.0)
+        .uuid(attempt.execution_id.0)
+        .int(i32::from(attempt.attempt))
+        .text(&*storable::text(attempt.worker))
+        .text(&*class(attempt.failure)?)
+        .text(&*error(attempt.failure))
+        .timestamp(attempt.retry_at)
+        .timestamp(attempt.at);
+    Ok(())
+}
+
+fn error(failure: &Failure) -> std::borrow::Cow<'_, str> {
+    storable::text(&failure.error)
+}

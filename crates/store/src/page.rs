@@ -1,0 +1,130 @@
+//! Pages of the log for readers that want some categories only, and that must get past an event that can't be read.
+
+use std::time::Duration;
+
+use pcs_domain::{Category, EventType};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::read::{PAGE_BYTES_MAX, Row, decode};
+use crate::recorded::Recorded;
+
+/// Which events a reader is subscribed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscribed {
+    /// The categories. A type that this build does not know is an error in one of these, and passed over elsewhere.
+    pub categories: &'static [Category],
+    /// Known types of these categories that are passed over all the same.
+    pub ignored: &'static [EventType],
+}
+
+/// A stretch of the log as one reader sees it.
+#[derive(Debug, Default)]
+pub struct LogPage {
+    /// The events that can be read, in the order of their positions.
+    pub events: Vec<Recorded>,
+    /// Those that can't, in the order of their positions.
+    pub unreadable: Vec<Unreadable>,
+    /// Everything up to here is in the page, or is not subscribed to.
+    pub up_to: i64,
+    /// Whether it is as long as it may be: then there is probably more.
+    pub full: bool,
+}
+
+/// An event that this build can't read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its position.
+    pub position: i64,
+    /// The tenant's number.
+    pub tenant_id: i32,
+    /// Its stream.
+    pub stream_id: Uuid,
+    /// Its version in the stream.
+    pub version: i64,
+    /// Its type as it is stored, with its version.
+    pub event_type: String,
+    /// Why it can't be read.
+    pub error: StoreError,
+}
+
+impl Store {
+    /// The subscribed events of the next `limit` positions after `position`; fewer positions where events are large.
+    ///
+    /// # Errors
+    /// Where the database does not answer. An event that can't be read is no error of the page.
+    pub async fn read_page(&self, position: i64, limit: i64, to: &Subscribed) -> Result<LogPage, StoreError> {
+        let head = self.head().await?;
+        let up_to = position.saturating_add(limit).min(head);
+        if up_to <= position {
+            return Ok(LogPage { up_to: position, ..LogPage::default() });
+        }
+        let ignored = self.inner.types.ids_of(to.ignored);
+        // Positions have no gaps, so a stretch of them is a page, however few of its events are wanted. Head first: what
+        // is committed after it is beyond the stretch.
+        let rows: Vec<Row> = sqlx::query_as(
+            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
+                    correlation_id, causation_id, actor_id, trace, payload
+             from (
+                 select *, sum(octet_length(payload)) over (order by position) as bytes
+                 from es.event
+                 where position > $1 and position <= $2 and category = any($3) and type_id <> all($4)
+             ) page
+             where bytes - octet_length(payload) < $5 order by position",
+        )
+        .bind(position)
+        .bind(up_to)
+        .bind(to.categories.iter().map(|category| category.number()).collect::<Vec<_>>())
+        .bind(ignored)
+        .bind(PAGE_BYTES_MAX)
+        .fetch_all(self.pool())
+        .await?;
+        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
+        let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
+        let full = is_cut || up_to - position >= limit;
+        let up_to = rows.last().filter(|_| is_cut).map_or(up_to, |last| last.position);
+        self.decode_leniently(rows, LogPage { up_to, full, ..LogPage::default() }, to.categories).await
+    }
+
+    async fn decode_leniently(
+        &self,
+        rows: Vec<Row>,
+        mut page: LogPage,
+        subscribed: &[Category],
+    ) -> Result<LogPage, StoreError> {
+        page.events.reserve(rows.len());
+        for row in rows {
+            let (position, tenant_id, stream_id, version) = (row.position, row.tenant_id, row.stream_id, row.version);
+            let name = self.type_name(position, row.type_id).await;
+            let event_type = name.as_ref().ok().cloned();
+            let error = match name.and_then(|name| decode(row, name, subscribed)) {
+                Ok(recorded) => {
+                    page.events.push(recorded);
+                    continue;
+                }
+                Err(error @ (StoreError::Decode { .. } | StoreError::Unknown { .. })) => error,
+                Err(error) => return Err(error),
+            };
+            let event_type =
+                event_type.map_or_else(|| "unknown".to_owned(), |(name, version)| format!("{name}.v{version}"));
+            page.unreadable.push(Unreadable { position, tenant_id, stream_id, version, event_type, error });
+        }
+        Ok(page)
+    }
+
+    /// How long ago the first event after `position` was recorded, by the database's clock; none where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn waiting_since(&self, position: i64) -> Result<Option<Duration>, StoreError> {
+        let seconds: Option<f64> = sqlx::query_scalar(
+            "select extract(epoch from clock_timestamp() - recorded_at)::float8 from es.event
+             where position > $1 order by position limit 1",
+        )
+        .bind(position)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)))
+    }
+}

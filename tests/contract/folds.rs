@@ -1,0 +1,56 @@
+//! Folds of the read models, from given events to rows of real tables.
+
+use pcs_domain::DomainEvent;
+use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_projections::{card_detail::CardDetail, card_list::CardList, execution_results::ExecutionResults};
+use pcs_tests::folded::given;
+use pcs_tests::samples;
+use serde_json::json;
+use uuid::Uuid;
+
+const CARD: Uuid = Uuid::from_u128(7);
+
+fn card_events(wanted: fn(&PromptCardEvent) -> bool) -> Vec<(Uuid, DomainEvent)> {
+    let events = samples::all().into_iter();
+    let wanted = |event: &DomainEvent| matches!(event, DomainEvent::PromptCard(event) if wanted(event));
+    events.filter(wanted).map(|event| (CARD, event)).collect()
+}
+
+#[tokio::test]
+async fn a_card_is_what_its_events_say() {
+    let key = json!({ "tenant_id": 1, "id": CARD });
+    let columns = json!({
+        "title": "Word problems, grade school", "tags": ["gsm8k"], "version": 2, "revision": 12, "case_count": 1,
+        "labels": { "production": 2 }, "is_public": false, "archived": false,
+    });
+    let events = card_events(|event| !matches!(event, PromptCardEvent::CasesRemoved(_)));
+    given(CardList, events).await.then_row("card", key, columns).await.then_count("card", json!({}), 1).await;
+}
+
+#[tokio::test]
+async fn a_removed_case_stays_for_the_names_of_its_results() {
+    let changed = json!({ "name": "the robe", "removed": true, "threshold": 0.5 });
+    given(CardDetail, card_events(|_| true))
+        .await
+        .then_count("card_version", json!({ "card_id": CARD }), 2)
+        .await
+        .then_row("test_case", json!({ "card_id": CARD }), changed)
+        .await;
+}
+
+#[tokio::test]
+async fn each_execution_has_its_result_and_its_failed_attempts() {
+    let events = samples::all().into_iter().filter_map(|event| match event {
+        DomainEvent::Execution(event) => Some(DomainEvent::Execution(event)),
+        DomainEvent::PromptCard(_) | DomainEvent::TestRun(_) | DomainEvent::Unread(_) => None,
+    });
+    let apart = (1..).map(Uuid::from_u128).zip(events);
+    given(ExecutionResults, apart)
+        .await
+        .then_count("execution_result", json!({}), 2)
+        .await
+        .then_count("execution_result", json!({ "status": "error", "output": null }), 1)
+        .await
+        .then_count("execution_attempt", json!({}), 2)
+        .await;
+}
