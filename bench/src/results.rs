@@ -114,6 +114,7 @@ impl Results {
             metric: None,
         };
         let event = ExecutionEvent::Finished(Finished {
+            subject: None,
             input: input.clone(),
             answer: Answer {
                 output: output.clone(),

@@ -43,6 +43,7 @@ fn encoded(event: &DomainEvent) -> (EventType, Value) {
         DomainEvent::PromptCard(event) => (event.event_type(), event.encode()),
         DomainEvent::TestRun(event) => (event.event_type(), event.encode()),
         DomainEvent::Execution(event) => (event.event_type(), event.encode()),
+        DomainEvent::DataSubject(event) => (event.event_type(), event.encode()),
         DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
     };
     (event_type, serde_json::from_str(&text.expect("it can be encoded")).expect("it is JSON"))

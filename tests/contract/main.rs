@@ -11,6 +11,7 @@ mod global_order;
 mod log_rules;
 mod folds;
 mod projection_rules;
+mod privacy;
 mod projections;
 mod reading;
 mod rebuild;

@@ -41,6 +41,7 @@ pub(super) async fn history(store: &Store) {
                     }
                 }
                 DomainEvent::Execution(event) => append_execution(store, event, card, run, number).await,
+                DomainEvent::DataSubject(event) => append(store, Uuid::from_u128(400 + number), &[event]).await,
                 DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
             }
         }

@@ -34,6 +34,7 @@ fn created() -> PromptCardEvent {
 
 fn case(number: u32) -> TestCase {
     TestCase {
+        subject: None,
         id: TestCaseId(Uuid::from_u128(u128::from(number))),
         name: format!("case {number}"),
         input: Map::from_iter([("q".to_owned(), json!({ "n": number, "é": 0.1 }))]),

@@ -51,6 +51,7 @@ async fn history(store: &Store) {
             DomainEvent::PromptCard(event) => append(store, context(tenant % 2 + 1), stream, &[event]).await,
             DomainEvent::TestRun(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Execution(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::DataSubject(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Unread(_) => panic!("a sample can be read"),
         };
     }

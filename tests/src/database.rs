@@ -3,7 +3,7 @@
 use std::sync::{OnceLock, mpsc};
 
 use pcs::stack::{LocalStack, StackConfig};
-use pcs_store::{Store, StoreConfig};
+use pcs_store::{KeySource, Store, StoreConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -11,6 +11,9 @@ use uuid::Uuid;
 static SERVER: OnceLock<String> = OnceLock::new();
 /// The database that the others are copied from: copying is faster than migrating.
 const TEMPLATE: &str = "pcs_template";
+
+/// The master keys of all tests.
+pub const MASTER_KEYS: &str = "test 7465737465727465737465727465737465727465737465727465737465727465";
 
 /// A database of its own.
 pub struct TestDatabase {
@@ -66,7 +69,9 @@ impl TestDatabase {
     /// # Panics
     /// When it can't be opened.
     pub async fn store(&self) -> Store {
-        Store::connect(&StoreConfig::new(&self.url, "test")).await.expect("the store opens")
+        let keys = Some(KeySource::Text(MASTER_KEYS.to_owned().into()));
+        let config = StoreConfig { keys, ..StoreConfig::new(&self.url, "test") };
+        Store::connect(&config).await.expect("the store opens")
     }
 }
 

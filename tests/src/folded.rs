@@ -35,6 +35,7 @@ pub async fn given(
             DomainEvent::PromptCard(event) => append(&store, stream, event).await,
             DomainEvent::TestRun(event) => append(&store, stream, event).await,
             DomainEvent::Execution(event) => append(&store, stream, event).await,
+            DomainEvent::DataSubject(event) => append(&store, stream, event).await,
             DomainEvent::Unread(_) => panic!("an event that can't be read can't be given"),
         }
     }

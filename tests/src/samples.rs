@@ -2,6 +2,7 @@
 
 use pcs_domain::DomainEvent;
 use pcs_domain::assertion::{Assertion, Grade, Verdict};
+use pcs_domain::data_subject::{DataSubjectEvent, Shredded};
 use pcs_domain::execution::{
     Answer, AttemptFailed, DeadLettered, ExecutionEvent, ExecutionRef, Failure, FailureClass, Finished,
 };
@@ -25,7 +26,8 @@ pub fn all() -> Vec<DomainEvent> {
     let cards = cards().into_iter().map(DomainEvent::PromptCard);
     let runs = runs().into_iter().map(DomainEvent::TestRun);
     let executions = executions().into_iter().map(DomainEvent::Execution);
-    cards.chain(runs).chain(executions).collect()
+    let subjects = [DataSubjectEvent::Shredded(Shredded { shredded_by: Some(ACTOR) })].map(DomainEvent::DataSubject);
+    cards.chain(runs).chain(executions).chain(subjects).collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -49,6 +51,7 @@ fn case() -> TestCase {
     TestCase {
         id: TestCaseId::derive(CARD, &input(), Some("3")),
         name: "robe".to_owned(),
+        subject: None,
         input: input(),
         expected_output: Some("3".to_owned()),
         assertions: vec![demand],
@@ -143,6 +146,7 @@ fn executions() -> Vec<ExecutionEvent> {
     let retry_at = serde_json::from_value(json!("2026-11-23T06:00:01.5Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
     vec![
         ExecutionEvent::Finished(Finished {
+            subject: None,
             cell: cell.clone(),
             input: input(),
             answer: Answer {
@@ -158,6 +162,7 @@ fn executions() -> Vec<ExecutionEvent> {
             worker: "worker-1-7f3a9c01".to_owned(),
         }),
         ExecutionEvent::AttemptFailed(AttemptFailed {
+            subject: None,
             cell: cell.clone(),
             attempt: 1,
             worker: "worker-1-7f3a9c01".to_owned(),
@@ -165,6 +170,7 @@ fn executions() -> Vec<ExecutionEvent> {
             retry_at,
         }),
         ExecutionEvent::DeadLettered(DeadLettered {
+            subject: None,
             cell,
             input: input(),
             attempt: 5,

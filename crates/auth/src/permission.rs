@@ -66,11 +66,13 @@ pub enum Action {
     CancelRun,
     /// See how the system itself is: what it shows is not one tenant's.
     InspectSystem,
+    /// Destroy the key of a data subject, for ever.
+    ShredSubject,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ReadCard,
         Self::WriteCard,
         Self::PublishCard,
@@ -79,6 +81,7 @@ impl Action {
         Self::StartRun,
         Self::CancelRun,
         Self::InspectSystem,
+        Self::ShredSubject,
     ];
 
     /// The permission's name, as documents and errors show it.
@@ -93,6 +96,7 @@ impl Action {
             Self::StartRun => "run.start",
             Self::CancelRun => "run.cancel",
             Self::InspectSystem => "system.inspect",
+            Self::ShredSubject => "subject.shred",
         }
     }
 
@@ -101,7 +105,7 @@ impl Action {
         match self {
             Self::ReadCard | Self::ReadRun => Role::Viewer,
             Self::WriteCard | Self::PublishCard | Self::ArchiveCard | Self::StartRun | Self::CancelRun => Role::Editor,
-            Self::InspectSystem => Role::Admin,
+            Self::InspectSystem | Self::ShredSubject => Role::Admin,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one shape of every aggregate: a command is decided on against a state, and events evolve that state.
 
+use crate::data_subject::Guarded;
 use crate::event::EventSet;
 use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
@@ -26,6 +27,11 @@ pub trait Aggregate: Default + Send + Sync + 'static {
 
     /// Folds one event into the state. Cannot fail: what was recorded, happened.
     fn evolve(&mut self, event: Self::Event);
+
+    /// The parts of the state that may hold a data subject's fields, sealed as the events have them.
+    fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
+        Vec::new()
+    }
 
     /// The state after a whole history.
     fn fold(history: impl IntoIterator<Item = Self::Event>) -> Self {

@@ -48,7 +48,9 @@ pub struct Verdict {
     pub passed: bool,
     /// How well, from 0 to 1.
     pub score: f64,
-    /// Why, in one sentence for a person.
+    /// Why, in one sentence for a person; it may quote the output.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub reason: String,
     /// The assertion's weight.
     #[serde(default = "one", skip_serializing_if = "is_one")]

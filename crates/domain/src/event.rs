@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::Schema;
 
+use crate::data_subject::{DataSubjectEvent, Guarded, Subject};
 use crate::execution::ExecutionEvent;
 use crate::prompt_card::PromptCardEvent;
 use crate::test_run::TestRunEvent;
@@ -85,11 +86,13 @@ pub enum Category {
     TestRun = 2,
     /// Streams of [`crate::execution::Execution`].
     Execution = 3,
+    /// Streams of [`crate::data_subject::DataSubject`].
+    DataSubject = 4,
 }
 
 impl Category {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::PromptCard, Self::TestRun, Self::Execution];
+    pub const ALL: [Self; 4] = [Self::PromptCard, Self::TestRun, Self::Execution, Self::DataSubject];
 
     /// The name in front of a stream's dash and of its events' dot.
     #[must_use]
@@ -98,6 +101,7 @@ impl Category {
             Self::PromptCard => "prompt_card",
             Self::TestRun => "test_run",
             Self::Execution => "execution",
+            Self::DataSubject => "data_subject",
         }
     }
 
@@ -123,6 +127,8 @@ pub enum DomainEvent {
     TestRun(TestRunEvent),
     /// Of an execution.
     Execution(ExecutionEvent),
+    /// Of a data subject.
+    DataSubject(DataSubjectEvent),
     /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
     Unread(Unread),
 }
@@ -148,7 +154,28 @@ impl DomainEvent {
             Category::PromptCard => Self::PromptCard(PromptCardEvent::decode(name, version, payload)?),
             Category::TestRun => Self::TestRun(TestRunEvent::decode(name, version, payload)?),
             Category::Execution => Self::Execution(ExecutionEvent::decode(name, version, payload)?),
+            Category::DataSubject => Self::DataSubject(DataSubjectEvent::decode(name, version, payload)?),
         })
+    }
+
+    /// The data subjects that its fields are of, with what became of these.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<&Subject> {
+        match self {
+            Self::PromptCard(event) => event.subjects(),
+            Self::Execution(event) => event.subject().into_iter().collect(),
+            Self::TestRun(_) | Self::DataSubject(_) | Self::Unread(_) => Vec::new(),
+        }
+    }
+
+    /// The parts whose fields may be sealed, to be opened.
+    #[must_use]
+    pub fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
+        match self {
+            Self::PromptCard(event) => event.guarded(),
+            Self::Execution(event) => vec![event.guarded()],
+            Self::TestRun(_) | Self::DataSubject(_) | Self::Unread(_) => Vec::new(),
+        }
     }
 
     /// The JSON Schema of every type that this build writes.
@@ -157,6 +184,7 @@ impl DomainEvent {
         let mut all = PromptCardEvent::schemas();
         all.extend(TestRunEvent::schemas());
         all.extend(ExecutionEvent::schemas());
+        all.extend(DataSubjectEvent::schemas());
         all
     }
 
@@ -166,7 +194,8 @@ impl DomainEvent {
         fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
             E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
         }
-        of::<PromptCardEvent>().chain(of::<TestRunEvent>()).chain(of::<ExecutionEvent>()).collect()
+        let cards = of::<PromptCardEvent>().chain(of::<TestRunEvent>());
+        cards.chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>()).collect()
     }
 }
 

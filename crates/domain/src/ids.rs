@@ -45,6 +45,11 @@ id!(
     ExecutionId
 );
 id!(
+    /// A data subject, derived from their name with a key, so that it says nothing about them; also the id of their
+    /// stream.
+    SubjectId
+);
+id!(
     /// One hand-over of a job to the broker; a retry or a re-dispatch has a new one.
     DispatchId
 );

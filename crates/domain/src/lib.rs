@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod prompt_card;
 pub mod test_run;
 pub mod execution;
+pub mod data_subject;
 pub mod jobs;
 pub mod assertion;
 pub mod canonical;

@@ -12,6 +12,8 @@ pub const PROMPT_BYTES_MAX: usize = 1024 * 1024;
 pub const TAGS_MAX: usize = 50;
 /// Longest tag, label or name of a case, in characters.
 pub const NAME_CHARS_MAX: usize = 255;
+/// Longest name of a data subject, in characters.
+pub const SUBJECT_CHARS_MAX: usize = 255;
 /// Largest metadata object of a card, in bytes of its JSON.
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
 /// Largest case: variables, expected output and assertions together, in bytes of their JSON.

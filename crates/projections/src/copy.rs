@@ -69,6 +69,14 @@ impl Rows {
         self
     }
 
+    /// A `jsonb` of a JSON text, or a null.
+    pub(crate) fn jsonb_opt(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.jsonb(text),
+            None => self.opt(None::<&[u8]>),
+        }
+    }
+
     /// A `timestamptz`.
     pub(crate) fn timestamp(&mut self, value: impl Into<Option<Timestamp>>) -> &mut Self {
         let micros = value.into().map(|at| {

@@ -30,6 +30,7 @@ mod runner;
 mod status;
 mod step;
 mod storable;
+mod subject;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -24,6 +24,10 @@ pub(crate) fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, 
     row.try_get::<Json<T>, _>(column).map(|Json(value)| value)
 }
 
+pub(crate) fn json_opt<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>, Error> {
+    row.try_get::<Option<Json<T>>, _>(column).map(|value| value.map(|Json(value)| value))
+}
+
 /// A bigint that holds a smaller or unsigned number.
 pub(crate) fn number<T: TryFrom<i64>>(row: &PgRow, column: &str) -> Result<T, Error>
 where

@@ -23,6 +23,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::PromptCard(_) => Category::PromptCard,
         DomainEvent::TestRun(_) => Category::TestRun,
         DomainEvent::Execution(_) => Category::Execution,
+        DomainEvent::DataSubject(_) => Category::DataSubject,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded::from(Record {
@@ -59,6 +60,7 @@ pub(crate) fn created(title: &str) -> PromptCardEvent {
 
 pub(crate) fn case(number: u128) -> TestCase {
     TestCase {
+        subject: None,
         id: TestCaseId(Uuid::from_u128(100 + number)),
         name: format!("case {number}"),
         input: Map::new(),
@@ -90,6 +92,7 @@ pub(crate) fn finished(model: &str, repeat: u16, passed: bool) -> Finished {
         metric: None,
     };
     Finished {
+        subject: None,
         cell: cell(model, repeat),
         input: Map::from_iter([("q".to_owned(), Value::from("2 + 2"))]),
         answer: Answer {

@@ -86,7 +86,8 @@ async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
         dispatch_id: DispatchId(row.dispatch_id),
         attempt: u16::try_from(row.attempt).unwrap_or(1),
         cell,
-        case: Some(case.clone()),
+        // Tickets are stored by the broker: what is a data subject's is fetched by the worker, sealed for it.
+        case: case.subject.is_none().then(|| case.clone()),
         traceparent: row.trace.clone(),
     };
     let mut payload = ticket_bytes(&ticket);

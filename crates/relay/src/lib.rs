@@ -10,6 +10,7 @@ mod dispatch;
 mod recorder;
 mod reconciler;
 mod runs;
+mod sessions;
 mod presence;
 mod leader;
 

@@ -180,7 +180,7 @@ fn read(events: &[Recorded]) -> Page {
     for recorded in events {
         match &recorded.event {
             // Cards make no work by themselves, and what can't be read is of cards, by the subscription.
-            DomainEvent::PromptCard(_) | DomainEvent::Unread(_) => (),
+            DomainEvent::PromptCard(_) | DomainEvent::DataSubject(_) | DomainEvent::Unread(_) => (),
             DomainEvent::TestRun(event) => page.read_run(recorded, event),
             DomainEvent::Execution(event) => page.read_execution(event),
         }

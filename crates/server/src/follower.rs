@@ -56,6 +56,7 @@ async fn advance(
             }
             DomainEvent::Execution(ExecutionEvent::AttemptFailed(_))
             | DomainEvent::PromptCard(_)
+            | DomainEvent::DataSubject(_)
             | DomainEvent::TestRun(_)
             | DomainEvent::Unread(_) => (),
         }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use pcs_auth::{AuthError, Forbidden};
 use pcs_domain::RejectionCode;
 use pcs_projections::{ProjectionError, ReadError};
-use pcs_store::{ExecuteError, StoreError};
+use pcs_store::{ExecuteError, PrivacyError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// When to come back to a database that does not answer.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// When to come back where the keys of personal data are not at hand: a person has to do something.
+const KEYS_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Most field errors of one answer; the rest would say the same.
 pub(crate) const FIELD_ERRORS_MAX: usize = 20;
 
@@ -180,6 +182,7 @@ impl From<StoreError> for Problem {
             StoreError::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "event_too_large", error.to_string())
             }
+            StoreError::Privacy(error) => error.into(),
             StoreError::Migrate(_)
             | StoreError::Decode { .. }
             | StoreError::Unknown { .. }
@@ -188,6 +191,27 @@ impl From<StoreError> for Problem {
             | StoreError::UnknownState { .. }
             | StoreError::Damaged { .. }
             | StoreError::Encode(_) => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<PrivacyError> for Problem {
+    fn from(error: PrivacyError) -> Self {
+        match error {
+            PrivacyError::Shredded { .. } => Self::new(StatusCode::CONFLICT, "subject_shredded", error.to_string()),
+            PrivacyError::UnknownSubject => Self::not_found("subject_not_found", error.to_string()),
+            PrivacyError::NoMasterKey
+            | PrivacyError::File { .. }
+            | PrivacyError::Ring(_)
+            | PrivacyError::UnknownMasterKey { .. }
+            | PrivacyError::KeyMissing { .. } => {
+                let detail = "the keys of personal data are not at hand; an administrator has to provide them";
+                Self::unavailable("keys_unavailable", detail, KEYS_RETRY_AFTER).because(error)
+            }
+            PrivacyError::Cipher(_)
+            | PrivacyError::Misplaced { .. }
+            | PrivacyError::Unsealable { .. }
+            | PrivacyError::Unfitting => Self::internal(error.to_string()),
         }
     }
 }

@@ -307,12 +307,14 @@ impl Store {
         Encoder { schemas: &self.inner.schemas, type_ids: self.inner.types.ids() }
     }
 
-    /// Commits an append, together with those of other callers, and answers when it is durable.
+    /// Seals the personal data of an append and commits it, together with those of other callers; answers when it is
+    /// durable.
     ///
     /// # Errors
     /// [`AppendError::Conflict`] and [`AppendError::KeyReused`] wrote nothing; [`AppendError::Overloaded`] was not even
     /// tried; after [`StoreError::Unknowable`] the same append may be sent again.
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        self.seal(&mut append).await?;
         append.link();
         let (answer, answered) = oneshot::channel();
         self.inner.appender.submit(appender::Pending { append, answer })?;

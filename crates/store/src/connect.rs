@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::passed_by::Counts;
+use crate::privacy::{self, KeySource};
 use crate::{Inner, Store, appender, schemas, snapshot, tail, types};
 
 /// How to reach the database.
@@ -19,6 +20,9 @@ pub struct StoreConfig {
     pub connections_max: u32,
     /// What the server shows as the client's name.
     pub application_name: String,
+    /// The master keys of personal data. Without them it is neither taken nor shown; what only moves what is sealed,
+    /// such as the projections, needs none.
+    pub keys: Option<KeySource>,
 }
 
 /// Longest wait for a free connection before a request fails.
@@ -28,7 +32,7 @@ impl StoreConfig {
     /// Settings with the usual number of connections.
     #[must_use]
     pub fn new(database_url: impl Into<String>, application_name: impl Into<String>) -> Self {
-        Self { database_url: database_url.into(), connections_max: 16, application_name: application_name.into() }
+        Self { database_url: database_url.into(), connections_max: 16, application_name: application_name.into(), keys: None }
     }
 }
 
@@ -49,9 +53,17 @@ impl Store {
         let (newest, _) = watch::channel(0);
         // The appender has a connection of its own: readers that hold all others must not hold up commits.
         let appender = appender::Appender::start(options)?;
-        let schemas = schemas::Schemas::compile()?;
+        let (schemas, markings) = (schemas::Schemas::compile()?, privacy::Markings::compile()?);
         let snapshots = snapshot::Snapshots::new(pool.clone());
-        let (passed_by, tail) = (Counts::default(), tail::Tail::new());
-        Ok(Self { inner: Arc::new(Inner { pool, types, schemas, appender, snapshots, passed_by, newest, tail }) })
+        let (passed_by, keys) = (Counts::default(), privacy::Keys::new(config.keys.clone()));
+        let tail = tail::Tail::new();
+        let inner = Inner { pool, types, schemas, appender, snapshots, passed_by, markings, keys, newest, tail };
+        let store = Self { inner: Arc::new(inner) };
+        if store.inner.keys.are_set() {
+            // Also finds out at the start whether the master keys can be read.
+            store.relay_key()?;
+            store.keep_shredded().await?;
+        }
+        Ok(store)
     }
 }

@@ -6,6 +6,7 @@ use pcs_domain::DecodeError;
 use uuid::Uuid;
 
 use crate::append::Expected;
+use crate::privacy::PrivacyError;
 use crate::stream_state::StreamState;
 
 /// The store could not do its work; nothing is known to have changed unless the text says so.
@@ -85,6 +86,9 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// Personal data could not be sealed or opened.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
     /// The process is going down.
     #[error("the store is shutting down")]
     Closed,

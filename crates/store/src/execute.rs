@@ -79,7 +79,8 @@ where
 {
     let mut conflicts = 0;
     loop {
-        let loaded = log.load_at::<A>(context.tenant, stream_id, i64::MAX).await?;
+        let mut loaded = log.load_at::<A>(context.tenant, stream_id, i64::MAX).await?;
+        log.reveal_state(context.tenant, &mut loaded.state).await?;
         if !expected.is_met_by(loaded.revision) {
             let actual = loaded.revision;
             let conflict = ExecuteError::Conflict { expected, actual };

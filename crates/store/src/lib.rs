@@ -19,6 +19,7 @@ mod memory;
 mod migrate;
 mod page;
 mod passed_by;
+mod privacy;
 mod read;
 mod recorded;
 mod schemas;
@@ -49,6 +50,7 @@ pub use self::memory::MemoryLog;
 pub use self::migrate::{MigrationState, migrate, migrate_to, migration_state};
 pub use self::page::{LogPage, Subscribed, Unreadable};
 pub use self::passed_by::PassedBy;
+pub use self::privacy::{KEY_FRESH, KeySource, KeyUse, KnownSubject, PrivacyError, ShreddedSubject, SubjectEntry};
 pub use self::read::Loaded;
 pub use self::recorded::{Record, Recorded};
 pub use self::stored::{StoredEvent, stream_name};
@@ -74,6 +76,8 @@ struct Inner {
     appender: appender::Appender,
     passed_by: passed_by::Counts,
     snapshots: snapshot::Snapshots,
+    markings: privacy::Markings,
+    keys: privacy::Keys,
     /// The newest position that this process has appended: wakes readers of the same process at once.
     newest: watch::Sender<i64>,
     tail: tail::Tail,

@@ -73,6 +73,16 @@ pub trait EventLog: Send + Sync {
         version: i64,
     ) -> impl Future<Output = Result<Loaded<A>, StoreError>> + Send;
 
+    /// Opens the sealed fields of a state, for a decision; a log that keeps all in clear has none.
+    fn reveal_state<A: Aggregate>(
+        &self,
+        tenant: TenantId,
+        state: &mut A,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _: (TenantId, &mut A) = (tenant, state);
+        std::future::ready(Ok(()))
+    }
+
     /// What was remembered of a command; none where it was not executed, or is not remembered.
     fn remembered(
         &self,
@@ -147,6 +157,10 @@ impl EventLog for Store {
         version: i64,
     ) -> Result<Loaded<A>, StoreError> {
         self.load_at(tenant, stream_id, version).await
+    }
+
+    async fn reveal_state<A: Aggregate>(&self, tenant: TenantId, state: &mut A) -> Result<(), StoreError> {
+        self.reveal_state(tenant, state).await
     }
 
     async fn remembered(&self, tenant: TenantId, command_id: CommandId) -> Result<Option<Remembered>, StoreError> {

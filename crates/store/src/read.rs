@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pcs_domain::ids::{ActorId, CommandId, TenantId};
+use pcs_domain::ids::{ActorId, CommandId, SubjectId, TenantId};
 use pcs_domain::{Aggregate, Category, DomainEvent, EventSet, Timestamp, Unread};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::chain::Tip;
 use crate::error::StoreError;
+use crate::privacy::sealed_for;
 use crate::recorded::{Record, Recorded};
 use crate::snapshot::HEAD_EVENTS;
 use crate::tail::Entry;
@@ -138,7 +139,7 @@ impl Store {
     }
 
     async fn rows_after(&self, position: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
-        let rows = sqlx::query_as(
+        let rows: Vec<Row> = sqlx::query_as(
             "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
                     correlation_id, causation_id, actor_id, trace, payload
              from (
@@ -152,6 +153,10 @@ impl Store {
         .bind(PAGE_BYTES_MAX)
         .fetch_all(self.pool())
         .await?;
+        for row in rows.iter().filter(|row| row.category == Category::DataSubject.number()) {
+            // Whoever tails the log need not wait until the kept key of a shredded subject is old.
+            self.inner.keys.forget(TenantId(row.tenant_id), SubjectId(row.stream_id));
+        }
         Ok(rows)
     }
 
@@ -290,6 +295,7 @@ pub(crate) fn decode(
         }
         Err(reason) => DomainEvent::Unread(Unread(Arc::new(reason))),
     };
+    sealed_for(row.event_id, &event)?;
     Ok(Recorded::from(Record {
         position,
         tenant: TenantId(row.tenant_id),

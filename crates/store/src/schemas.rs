@@ -40,6 +40,9 @@ impl Schemas {
             .validators
             .get(&event_type)
             .ok_or_else(|| fault(String::new(), "the type has no schema".to_owned()))?;
-        validator.validate(payload).map_err(|error| fault(error.instance_path().to_string(), error.to_string()))
+        validator.validate(payload).map_err(|error| {
+            // Without the value, which may be a person's.
+            fault(error.instance_path().to_string(), error.masked().to_string())
+        })
     }
 }

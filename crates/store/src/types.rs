@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
@@ -22,7 +23,7 @@ pub(crate) struct TypeRegistry {
 
 /// All types that this build writes.
 pub(crate) fn written() -> Vec<EventType> {
-    [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES].concat()
+    [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES, DataSubjectEvent::TYPES].concat()
 }
 
 impl TypeRegistry {

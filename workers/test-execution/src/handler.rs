@@ -8,11 +8,14 @@ use pcs_bus::{Bus, Disposition, JobHandler};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::jobs::JobKind;
 use pcs_domain::jobs::test_execution::{KIND, Outcome, Question, Receipt, Reply, Report, Ticket};
+use pcs_domain::prompt_card::TestCase;
 use pcs_providers::Gateway;
+use pcs_sealing::{Hello, SealError};
 use serde_json::{Map, Value};
 
 use crate::attempt;
 use crate::plans::Plans;
+use crate::private::PrivateSession;
 
 /// When a ticket comes back that nothing could be done for because the relay did not answer.
 const RELAY_RETRY: Duration = Duration::from_secs(1);
@@ -65,12 +68,16 @@ impl TestExecution {
             return Err(Obstacle::Unwanted);
         }
         let plan = self.plans.get(ticket.tenant, ticket.cell.run_id).await?;
-        let case = match ticket.case.clone() {
-            Some(case) => case,
+        let (case, session) = match ticket.case.clone() {
+            Some(case) => (case, None),
             None => self.fetch_case(&ticket).await?,
         };
         let outcome = attempt::attempt(&self.gateway, &plan, &ticket, &case).await;
-        self.report(self.report_of(ticket, case.input, outcome)).await;
+        let (input, outcome) = match session {
+            None => (case.input, outcome),
+            Some(session) => (Map::new(), session.seal(case.input, outcome).map_err(unsealable)?),
+        };
+        self.report(self.report_of(ticket, input, outcome)).await;
         Ok(())
     }
 
@@ -84,13 +91,22 @@ impl TestExecution {
         match ask(&self.bus, &Question::Wanted { tenant, cell, attempt }).await? {
             Reply::Wanted { wanted } => Ok(wanted),
             Reply::Unknown { .. } => Err(Obstacle::Unwanted),
-            Reply::Plan(_) | Reply::Case(_) | Reply::Unavailable { .. } => Err(Obstacle::Relay),
+            Reply::Plan(_) | Reply::Case(_) | Reply::SealedCase { .. } | Reply::Unavailable { .. } => Err(Obstacle::Relay),
         }
     }
 
-    async fn fetch_case(&self, ticket: &Ticket) -> Result<pcs_domain::prompt_card::TestCase, Obstacle> {
-        match ask(&self.bus, &Question::Case { tenant: ticket.tenant, cell: ticket.cell.clone() }).await? {
-            Reply::Case(case) => Ok(*case),
+    /// Asks for a case that is not in its ticket; of a data subject's, with the session that its report needs.
+    async fn fetch_case(&self, ticket: &Ticket) -> Result<(TestCase, Option<PrivateSession>), Obstacle> {
+        let (tenant, cell) = (ticket.tenant, ticket.cell.clone());
+        let hello = Hello::new().map_err(unsealable)?;
+        let question = Question::Case { tenant, cell: cell.clone(), worker_key: Some(hello.public_key()) };
+        match ask(&self.bus, &question).await? {
+            Reply::Case(case) => Ok((*case, None)),
+            Reply::SealedCase { relay_key, master, case } => {
+                let begun = PrivateSession::begin(&hello, (tenant, &cell), (&relay_key, master), &case);
+                let (session, case) = begun.map_err(unsealable)?;
+                Ok((case, Some(session)))
+            }
             Reply::Unknown { .. } => Err(Obstacle::Unwanted),
             Reply::Plan(_) | Reply::Wanted { .. } | Reply::Unavailable { .. } => Err(Obstacle::Relay),
         }
@@ -117,6 +133,11 @@ impl TestExecution {
     }
 }
 
+fn unsealable(error: SealError) -> Obstacle {
+    tracing::warn!(%error, "a data subject's case can't be worked on now");
+    Obstacle::Relay
+}
+
 impl JobHandler for TestExecution {
     fn kind(&self) -> JobKind {
         KIND
@@ -141,7 +162,12 @@ impl JobHandler for TestExecution {
                 Ok(ticket) => ticket,
                 Err(error) => return Disposition::Unreadable(error.to_string()),
             };
-            let failure = Failure { class: FailureClass::Worker, error: format!("the worker panicked: {message}") };
+            // A case that is not in its ticket may be a data subject's, and a panic may quote it.
+            let error = match ticket.case {
+                Some(_) => format!("the worker panicked: {message}"),
+                None => "the worker panicked".to_owned(),
+            };
+            let failure = Failure { class: FailureClass::Worker, error };
             let input = ticket.case.as_ref().map(|case| case.input.clone()).unwrap_or_default();
             let outcome = Outcome::Failed { failure, retry_after_ms: None };
             self.report(self.report_of(ticket, input, outcome)).await;

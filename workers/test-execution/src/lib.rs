@@ -6,5 +6,6 @@
 mod handler;
 mod attempt;
 mod plans;
+mod private;
 
 pub use self::handler::TestExecution;

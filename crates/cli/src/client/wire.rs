@@ -187,6 +187,9 @@ pub struct NewCase<'a> {
     /// Its name; the card numbers it without one.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub name: &'a str,
+    /// Whose data it is made of, as people call them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
     /// The values of the template's variables.
     pub input: &'a Map<String, Value>,
     /// The right answer, where there is one.
@@ -204,6 +207,7 @@ impl<'a> From<&'a CaseDraft> for NewCase<'a> {
     fn from(draft: &'a CaseDraft) -> Self {
         Self {
             name: &draft.name,
+            subject: None,
             input: &draft.input,
             expected_output: draft.expected_output.as_deref(),
             assertions: &draft.assertions,

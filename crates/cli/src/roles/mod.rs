@@ -6,9 +6,9 @@ pub mod up;
 
 use clap::Args;
 use pcs_bus::{Bus, BusConfig};
-use pcs_store::{Store, StoreConfig};
+use pcs_store::{KeySource, Store, StoreConfig};
 
-pub use self::settings::{DatabaseArgs, NatsArgs, ServeArgs, WorkArgs};
+pub use self::settings::{DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::telemetry;
 
@@ -23,6 +23,8 @@ pub struct Serve {
     #[command(flatten)]
     nats: NatsArgs,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     serve: ServeArgs,
 }
 
@@ -31,6 +33,8 @@ pub struct Serve {
 pub struct Relay {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
     #[command(flatten)]
     nats: NatsArgs,
 }
@@ -68,7 +72,7 @@ impl Serve {
     pub async fn execute(self) -> anyhow::Result<()> {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
-        let store = connect_store(&self.database, "pcs serve").await?;
+        let store = connect_store(&self.database, self.keys.source(), "pcs serve").await?;
         start_hints(&lifecycle, &store, &self.nats, "pcs serve");
         let address = services::serve(&lifecycle, store, &self.serve, Vec::new()).await?;
         tracing::info!(%address, "serving");
@@ -84,7 +88,7 @@ impl Relay {
     pub async fn execute(self) -> anyhow::Result<()> {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
-        let store = connect_store(&self.database, "pcs relay").await?;
+        let store = connect_store(&self.database, self.keys.source(), "pcs relay").await?;
         let bus = connect_bus(&self.nats, "pcs relay").await?;
         start_hints(&lifecycle, &store, &self.nats, "pcs relay hints");
         services::relay(&lifecycle, store, bus);
@@ -100,7 +104,8 @@ impl Project {
     pub async fn execute(self) -> anyhow::Result<()> {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
-        let store = connect_store(&self.database, "pcs project").await?;
+        // Without keys: it moves only what is sealed.
+        let store = connect_store(&self.database, None, "pcs project").await?;
         start_hints(&lifecycle, &store, &self.nats, "pcs project");
         services::project(&lifecycle, &store);
         lifecycle.run_until_signal().await
@@ -138,8 +143,12 @@ impl Migrate {
     }
 }
 
-async fn connect_store(database: &DatabaseArgs, name: &str) -> anyhow::Result<Store> {
-    Ok(Store::connect(&StoreConfig::new(database.url()?, name)).await?)
+async fn connect_store(
+    database: &DatabaseArgs,
+    keys: Option<KeySource>,
+    name: &str,
+) -> anyhow::Result<Store> {
+    Ok(Store::connect(&StoreConfig { keys, ..StoreConfig::new(database.url()?, name) }).await?)
 }
 
 fn start_hints(lifecycle: &Lifecycle, store: &Store, nats: &NatsArgs, name: &str) {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use pcs_bus::BusConfig;
+use pcs_store::KeySource;
 
-use crate::local::Endpoints;
+use crate::local::{self, Endpoints};
 
 /// Where PostgreSQL is.
 #[derive(Args, Clone, Debug)]
@@ -26,6 +27,36 @@ impl DatabaseArgs {
     pub fn url(&self) -> anyhow::Result<String> {
         let found = || Endpoints::nearest().map(|endpoints| endpoints.database_url);
         self.database_url.clone().or_else(found).context("set DATABASE_URL, or start `pcs up` in this folder")
+    }
+}
+
+/// The variable with the master keys themselves; an argument would show them to everybody on the machine.
+const KEYS: &str = "PCS_KEYS";
+
+/// The master keys of personal data.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KeyArgs {
+    /// The file of the master keys of personal data, one `NAME 64-HEX-DIGITS` a line, the one in use first; PCS_KEYS may
+    /// hold the same text instead. That of the nearest .local where neither is given
+    #[arg(long, env = "PCS_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The file, given or found.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        self.key_file.clone().or_else(local::nearest_key_file)
+    }
+
+    /// Where the keys are; none where there are none.
+    #[must_use]
+    pub fn source(&self) -> Option<KeySource> {
+        let text = || std::env::var(KEYS).ok().filter(|text| !text.trim().is_empty());
+        match (&self.key_file, text()) {
+            (None, Some(text)) => Some(KeySource::Text(text.into())),
+            (Some(_) | None, _) => self.file().map(KeySource::File),
+        }
     }
 }
 

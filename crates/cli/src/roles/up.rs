@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use pcs_bus::{Bus, BusConfig};
 use pcs_server::{Checked, ReadinessCheck};
-use pcs_store::{Store, StoreConfig};
+use pcs_store::{KeySource, Store, StoreConfig};
 
 use super::services;
-use super::settings::{ServeArgs, WorkArgs};
+use super::settings::{KeyArgs, ServeArgs, WorkArgs};
 use crate::client::connection::Connection;
 use crate::commands::run::RunArgs;
 use crate::lifecycle::{self, Lifecycle, Stage};
@@ -109,7 +109,13 @@ impl Up {
         pcs_store::migrate(&pool).await?;
         let new = pcs_auth::bootstrap(&pool).await?;
         pool.close().await;
-        let store = Store::connect(&StoreConfig::new(database_url.as_str(), "pcs up")).await?;
+        let keys = match KeyArgs::default().source() {
+            // Given by a variable, for a database that is not only ours.
+            Some(KeySource::Text(text)) => KeySource::Text(text),
+            Some(KeySource::File(_)) | None => KeySource::File(local::key_file_or_new(&self.local_dir)?),
+        };
+        let config = StoreConfig { keys: Some(keys), ..StoreConfig::new(database_url.as_str(), "pcs up") };
+        let store = Store::connect(&config).await?;
         let bus = Bus::connect(&BusConfig { url: nats_url.clone(), name: "pcs up".to_owned() }).await?;
         // For roles that run beside this process, such as a second `pcs serve`.
         let broker = BusConfig { url: nats_url.clone(), name: "pcs up hints".to_owned() };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pcs_domain::canonical::canonical_json;
+use pcs_domain::data_subject::SubjectName;
 use pcs_domain::limits;
 use pcs_domain::prompt_card::CaseDraft;
 use serde_json::json;
@@ -16,7 +17,7 @@ use super::json as json_text;
 use super::node::{self, Kind, Node};
 use super::source::{CASES_BYTES_MAX, Format, Source};
 
-const KEYS: [&str; 6] = ["name", "input", "vars", "expected_output", "assertions", "threshold"];
+const KEYS: [&str; 7] = ["name", "subject", "input", "vars", "expected_output", "assertions", "threshold"];
 const EMPTY_MEND: &str = "give at least one case: `- input: { question: \"…\" }`";
 
 /// A case and where it was written.
@@ -24,6 +25,8 @@ const EMPTY_MEND: &str = "give at least one case: `- input: { question: \"…\" 
 pub struct SuiteCase {
     /// What is sent to the server.
     pub draft: CaseDraft,
+    /// Whose data it is made of, as people call them.
+    pub subject: Option<String>,
     /// The number in its list, from 1.
     pub number: usize,
     /// The file that holds it.
@@ -146,12 +149,24 @@ fn one(source: &Source, node: Node, file: &Arc<str>, number: usize) -> Result<Su
     };
     let name = fields.text("name")?.unwrap_or_default();
     let expected_output = fields.text("expected_output")?;
+    let subject = subject(source, place, &owner, fields.text("subject")?)?;
     let nodes = fields.list("assertions", "a list of assertions")?.unwrap_or_default();
     let assertions = assertion::list(source, nodes, &owner)?;
     let threshold = assertion::threshold(source, &mut fields, &owner)?;
-    let draft = CaseDraft { name, input, expected_output, assertions, threshold };
+    let draft = CaseDraft { name, subject: None, input, expected_output, assertions, threshold };
     bounded(source, place, &owner, &draft)?;
-    Ok(SuiteCase { draft, number, file: Arc::clone(file), place })
+    Ok(SuiteCase { draft, subject, number, file: Arc::clone(file), place })
+}
+
+fn subject(source: &Source, place: Place, owner: &str, name: Option<String>) -> Result<Option<String>, SuiteError> {
+    let Some(name) = name else { return Ok(None) };
+    match SubjectName::parse(&name) {
+        Ok(name) => Ok(Some(name.as_str().to_owned())),
+        Err(error) => {
+            let message = format!("the `subject` of {owner} can't be used: {error}");
+            Err(source.error(place, message, "write whose data it is, such as the number of a customer"))
+        }
+    }
 }
 
 fn bounded(source: &Source, place: Place, owner: &str, draft: &CaseDraft) -> Result<(), SuiteError> {
@@ -174,7 +189,8 @@ fn no_duplicates(cases: &[SuiteCase]) -> Result<(), SuiteError> {
     let mut seen: HashMap<String, &SuiteCase> = HashMap::with_capacity(cases.len());
     for case in cases {
         let draft = &case.draft;
-        let content = canonical_json(&json!({ "input": draft.input, "expected_output": draft.expected_output }));
+        let content = json!({ "subject": case.subject, "input": draft.input, "expected_output": draft.expected_output });
+        let content = canonical_json(&content);
         if let Some(first) = seen.insert(content, case) {
             let (one, other, line) = (first.number, case.number, first.place.line);
             let message = format!("case {other} has the same input and expected output as case {one} (line {line})");

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::aggregate::RejectionCode;
 use crate::assertion::Grade;
+use crate::data_subject::Subject;
 use crate::limits;
 use crate::timestamp::Timestamp;
 
@@ -19,6 +20,8 @@ pub enum ExecutionCommand {
     RecordResult {
         /// Which cell.
         cell: ExecutionRef,
+        /// Whose data the case is made of.
+        subject: Option<Subject>,
         /// The case's variables.
         input: Map<String, Value>,
         /// The answer.
@@ -34,6 +37,8 @@ pub enum ExecutionCommand {
     RecordFailure {
         /// Which cell.
         cell: ExecutionRef,
+        /// Whose data the case is made of.
+        subject: Option<Subject>,
         /// The case's variables.
         input: Map<String, Value>,
         /// What went wrong.
@@ -82,25 +87,25 @@ pub(super) fn decide(
     };
     match command {
         // An answer of an older attempt is as good as one of the newest: it was asked for and paid.
-        ExecutionCommand::RecordResult { cell, input, mut answer, mut grade, attempt, worker } => {
+        ExecutionCommand::RecordResult { cell, subject, input, mut answer, mut grade, attempt, worker } => {
             // A model may say NUL; no text column of PostgreSQL can keep it.
             answer.output = without_nul(answer.output);
             answer.finish_reason = answer.finish_reason.map(without_nul);
             for verdict in &mut grade.verdicts {
                 verdict.reason = without_nul(std::mem::take(&mut verdict.reason));
             }
-            Ok(vec![Event::Finished(Finished { cell, input, answer, grade, attempt, worker })])
+            Ok(vec![Event::Finished(Finished { cell, subject, input, answer, grade, attempt, worker })])
         }
         ExecutionCommand::RecordFailure { attempt, .. } if attempt <= failed_attempts => {
             Err(ExecutionRejection::StaleAttempt { attempt, failed_attempts })
         }
-        ExecutionCommand::RecordFailure { cell, input, failure, retry_after, attempt, worker } => {
+        ExecutionCommand::RecordFailure { cell, subject, input, failure, retry_after, attempt, worker } => {
             let failure = Failure { class: failure.class, error: cut(failure.error, limits::ERROR_BYTES_MAX) };
             if failure.class.is_retryable() && attempt < limits::ATTEMPTS_MAX {
                 let retry_at = at.plus(backoff::pause(cell.id(), attempt, retry_after));
-                Ok(vec![Event::AttemptFailed(AttemptFailed { cell, attempt, worker, failure, retry_at })])
+                Ok(vec![Event::AttemptFailed(AttemptFailed { cell, subject, attempt, worker, failure, retry_at })])
             } else {
-                Ok(vec![Event::DeadLettered(DeadLettered { cell, input, attempt, worker, failure })])
+                Ok(vec![Event::DeadLettered(DeadLettered { cell, subject, input, attempt, worker, failure })])
             }
         }
     }

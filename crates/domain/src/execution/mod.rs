@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use self::decide::{ExecutionCommand, ExecutionRejection};
 use crate::aggregate::Aggregate;
 use crate::assertion::Grade;
+use crate::data_subject::{Guarded, Subject, put_back};
 use crate::event::events;
 use crate::ids::{ExecutionId, PromptCardId, TestCaseId, TestRunId};
 use crate::timestamp::Timestamp;
@@ -21,11 +22,14 @@ events! {
     /// What happened to an execution.
     pub enum ExecutionEvent in Execution {
         /// A model answered and the answer was graded: the one result.
-        Finished(Finished) = "execution.finished" version 1,
+        Finished(Finished) = "execution.finished" version 2
+            formerly "execution.finished" version 1,
         /// An attempt failed; the next one starts at `retry_at`.
-        AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 1,
+        AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 2
+            formerly "execution.attempt_failed" version 1,
         /// No attempt is left, or none would help: the one result is an error.
-        DeadLettered(DeadLettered) = "execution.dead_lettered" version 1,
+        DeadLettered(DeadLettered) = "execution.dead_lettered" version 2
+            formerly "execution.dead_lettered" version 1,
     }
 }
 
@@ -55,13 +59,18 @@ impl ExecutionRef {
     }
 }
 
-/// Payload of `execution.finished` version 1.
+/// Payload of `execution.finished` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Finished {
     /// Which cell this is.
     #[serde(flatten)]
     pub cell: ExecutionRef,
+    /// Whose data the case is made of, where it is a person's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// The case's variables.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub input: Map<String, Value>,
     /// The answer and what it took.
     #[serde(flatten)]
@@ -79,6 +88,8 @@ pub struct Finished {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Answer {
     /// The text.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub output: String,
     /// From the call to its last byte, in milliseconds.
     pub latency_ms: u64,
@@ -94,12 +105,15 @@ pub struct Answer {
     pub finish_reason: Option<String>,
 }
 
-/// Payload of `execution.attempt_failed` version 1.
+/// Payload of `execution.attempt_failed` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AttemptFailed {
     /// Which cell this is.
     #[serde(flatten)]
     pub cell: ExecutionRef,
+    /// Whose data the case is made of, where it is a person's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// Which attempt this was, from 1.
     pub attempt: u16,
     /// Who did it.
@@ -111,13 +125,18 @@ pub struct AttemptFailed {
     pub retry_at: Timestamp,
 }
 
-/// Payload of `execution.dead_lettered` version 1.
+/// Payload of `execution.dead_lettered` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct DeadLettered {
     /// Which cell this is.
     #[serde(flatten)]
     pub cell: ExecutionRef,
+    /// Whose data the case is made of, where it is a person's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// The case's variables.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub input: Map<String, Value>,
     /// Which attempt was the last, from 1.
     pub attempt: u16,
@@ -128,12 +147,54 @@ pub struct DeadLettered {
     pub failure: Failure,
 }
 
+/// A payload whose fields may be sealed.
+macro_rules! guarded {
+    ($($payload:ty),*) => { $(
+        impl Guarded for $payload {
+            fn subject(&self) -> Option<&Subject> {
+                self.subject.as_ref()
+            }
+
+            fn subject_mut(&mut self) -> Option<&mut Subject> {
+                self.subject.as_mut()
+            }
+
+            fn put_back(&mut self, fields: Map<String, Value>) -> Result<(), serde_json::Error> {
+                put_back(self, fields)
+            }
+        }
+    )* };
+}
+guarded!(Finished, AttemptFailed, DeadLettered);
+
+impl ExecutionEvent {
+    /// Whose data the case is made of, where it is a person's.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Finished(e) => e.subject.as_ref(),
+            Self::AttemptFailed(e) => e.subject.as_ref(),
+            Self::DeadLettered(e) => e.subject.as_ref(),
+        }
+    }
+
+    pub(crate) fn guarded(&mut self) -> &mut dyn Guarded {
+        match self {
+            Self::Finished(e) => e,
+            Self::AttemptFailed(e) => e,
+            Self::DeadLettered(e) => e,
+        }
+    }
+}
+
 /// What went wrong in an attempt.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Failure {
     /// The kind of error.
     pub class: FailureClass,
-    /// For a person; at most [`crate::limits::ERROR_BYTES_MAX`] bytes.
+    /// For a person; at most [`crate::limits::ERROR_BYTES_MAX`] bytes. It may quote the case or the answer.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub error: String,
 }
 
@@ -169,6 +230,8 @@ pub enum FailureClass {
     UnknownModel,
     /// The worker itself failed.
     Worker,
+    /// The case is made of a data subject's data, and their key was destroyed.
+    SubjectShredded,
 }
 
 impl FailureClass {
@@ -189,7 +252,8 @@ impl FailureClass {
             | Self::MalformedResponse
             | Self::OutputTooLarge
             | Self::Grading
-            | Self::UnknownModel => false,
+            | Self::UnknownModel
+            | Self::SubjectShredded => false,
         }
     }
 }

@@ -19,7 +19,7 @@ const RETRYABLE: [FailureClass; 6] = [
     FailureClass::Truncated,
     FailureClass::Worker,
 ];
-const FINAL: [FailureClass; 8] = [
+const FINAL: [FailureClass; 9] = [
     FailureClass::BadRequest,
     FailureClass::ContextOverflow,
     FailureClass::AuthFailed,
@@ -28,6 +28,7 @@ const FINAL: [FailureClass; 8] = [
     FailureClass::OutputTooLarge,
     FailureClass::Grading,
     FailureClass::UnknownModel,
+    FailureClass::SubjectShredded,
 ];
 
 fn cell() -> ExecutionRef {
@@ -54,11 +55,12 @@ fn worker() -> String {
 }
 
 fn result(attempt: u16) -> Command {
-    Command::RecordResult { cell: cell(), input: input(), answer: answer(), grade: grade(), attempt, worker: worker() }
+    Command::RecordResult { cell: cell(), subject: None, input: input(), answer: answer(), grade: grade(), attempt, worker: worker() }
 }
 
 fn finished(attempt: u16) -> Event {
     Event::Finished(Finished {
+        subject: None,
         cell: cell(),
         input: input(),
         answer: answer(),
@@ -74,6 +76,7 @@ fn failure(class: FailureClass, error: &str) -> Failure {
 
 fn failed(class: FailureClass, error: &str, retry_after: Option<Duration>, attempt: u16) -> Command {
     Command::RecordFailure {
+        subject: None,
         cell: cell(),
         input: input(),
         failure: failure(class, error),
@@ -89,6 +92,7 @@ fn timeout(attempt: u16) -> Command {
 
 fn dead(class: FailureClass, attempt: u16) -> Event {
     Event::DeadLettered(DeadLettered {
+        subject: None,
         cell: cell(),
         input: input(),
         attempt,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::JobKind;
 use crate::assertion::{Assertion, Grade};
+use crate::data_subject::Subject;
 use crate::execution::{Answer, ExecutionCommand, ExecutionRef, Failure};
 use crate::ids::{DispatchId, ExecutionId, TenantId, TestRunId};
 use crate::model::ModelSpec;
@@ -29,7 +30,7 @@ pub struct Ticket {
     pub attempt: u16,
     /// Which cell of which run.
     pub cell: ExecutionRef,
-    /// The case; absent where it is larger than [`TICKET_CASE_BYTES_MAX`].
+    /// The case; absent where it is larger than [`TICKET_CASE_BYTES_MAX`] or a data subject's: a ticket is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case: Option<TestCase>,
     /// W3C trace context of the request that caused the run.
@@ -69,6 +70,9 @@ pub enum Question {
         tenant: TenantId,
         /// The cell.
         cell: ExecutionRef,
+        /// The worker's public key of this session; a data subject's case is sealed for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker_key: Option<String>,
     },
     /// Is there still something to do? Asked before an attempt that is a redelivery.
     Wanted {
@@ -89,6 +93,15 @@ pub enum Reply {
     Plan(Box<RunPlan>),
     /// The case.
     Case(Box<TestCase>),
+    /// The case, which is a data subject's, sealed for the worker that asked.
+    SealedCase {
+        /// The relay's public key.
+        relay_key: String,
+        /// The name of the master key that the relay's key is of.
+        master: String,
+        /// The case as JSON, sealed.
+        case: String,
+    },
     /// Whether to go on.
     Wanted {
         /// False where the execution has its result, its run was cancelled, or a newer attempt is on its way.
@@ -115,7 +128,7 @@ pub struct Report {
     pub dispatch_id: DispatchId,
     /// The cell.
     pub cell: ExecutionRef,
-    /// The case's variables.
+    /// The case's variables; empty where the outcome is sealed, which then holds them.
     pub input: Map<String, Value>,
     /// Which attempt, from 1.
     pub attempt: u16,
@@ -136,6 +149,15 @@ pub enum Outcome {
         /// The verdicts on it.
         grade: Grade,
     },
+    /// Either of the others, of a data subject's case: a [`Told`] as JSON, sealed for the relay.
+    Sealed {
+        /// The name of the master key that the relay's key is of.
+        master: String,
+        /// The worker's public key of this session.
+        worker_key: String,
+        /// The sealed text.
+        told: String,
+    },
     /// No answer; its class says whether another attempt could go better.
     Failed {
         /// What went wrong.
@@ -144,6 +166,21 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
+}
+
+/// What a worker reports of a data subject's case, before it is sealed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Told {
+    /// The case's variables.
+    pub input: Map<String, Value>,
+    /// What came of it; not sealed once more.
+    pub outcome: Outcome,
+}
+
+/// What the sealed words of a worker and a relay are bound to.
+#[must_use]
+pub fn session_place(tenant: TenantId, cell: &ExecutionRef) -> String {
+    format!("{tenant}/{}", cell.id())
 }
 
 /// What the recorder answers to a report.
@@ -171,17 +208,18 @@ impl Report {
         self.cell.id()
     }
 
-    /// The command that this report is.
+    /// The command that this report is, of a case of this subject; none where its outcome is still sealed.
     #[must_use]
-    pub fn into_command(self) -> ExecutionCommand {
+    pub fn into_command(self, subject: Option<Subject>) -> Option<ExecutionCommand> {
         let Self { cell, input, attempt, worker, outcome, .. } = self;
         match outcome {
+            Outcome::Sealed { .. } => None,
             Outcome::Finished { answer, grade } => {
-                ExecutionCommand::RecordResult { cell, input, answer, grade, attempt, worker }
+                Some(ExecutionCommand::RecordResult { cell, subject, input, answer, grade, attempt, worker })
             }
             Outcome::Failed { failure, retry_after_ms } => {
                 let retry_after = retry_after_ms.map(std::time::Duration::from_millis);
-                ExecutionCommand::RecordFailure { cell, input, failure, retry_after, attempt, worker }
+                Some(ExecutionCommand::RecordFailure { cell, subject, input, failure, retry_after, attempt, worker })
             }
         }
     }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::decide::{Create, OnDuplicate, PromptCardCommand, PromptCardRejection, Revise};
-pub use self::test_case::{CaseDraft, TestCase};
+pub use self::test_case::{CaseDraft, DraftSubject, TestCase};
 use crate::aggregate::Aggregate;
+use crate::data_subject::Guarded;
 use crate::event::events;
 use crate::ids::{ActorId, TestCaseId};
 use crate::snapshot::SnapshotFormat;
@@ -44,9 +45,11 @@ events! {
         /// The card is in use again.
         Restored(Restored) = "prompt_card.restored" version 1,
         /// Test cases were added, in this order.
-        CasesAdded(CasesAdded) = "prompt_card.cases_added" version 1,
+        CasesAdded(CasesAdded) = "prompt_card.cases_added" version 2
+            formerly "prompt_card.cases_added" version 1,
         /// A test case has a new name, new assertions or a new threshold; its input and expectation are its identity.
-        CaseChanged(CaseChanged) = "prompt_card.case_changed" version 1,
+        CaseChanged(CaseChanged) = "prompt_card.case_changed" version 2
+            formerly "prompt_card.case_changed" version 1,
         /// Test cases were removed; their past results stay.
         CasesRemoved(CasesRemoved) = "prompt_card.cases_removed" version 1,
     }
@@ -141,14 +144,14 @@ pub struct Archived {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Restored {}
 
-/// Payload of `prompt_card.cases_added` version 1.
+/// Payload of `prompt_card.cases_added` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct CasesAdded {
     /// The new cases, in the order they run.
     pub cases: Vec<TestCase>,
 }
 
-/// Payload of `prompt_card.case_changed` version 1.
+/// Payload of `prompt_card.case_changed` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct CaseChanged {
     /// The whole case as it is now.
@@ -295,6 +298,15 @@ impl Aggregate for PromptCard {
 
     fn decide(&self, command: PromptCardCommand, _: Timestamp) -> Result<Vec<PromptCardEvent>, PromptCardRejection> {
         decide::decide(self, command)
+    }
+
+    fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
+        match self {
+            Self::Absent => Vec::new(),
+            Self::Active(card) | Self::Archived(card) => {
+                card.cases.values_mut().map(|case| case as &mut dyn Guarded).collect()
+            }
+        }
     }
 
     fn evolve(&mut self, event: PromptCardEvent) {

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::PromptCardEvent;
 use crate::assertion::Assertion;
 use crate::canonical::canonical_json;
-use crate::ids::{PromptCardId, TestCaseId};
+use crate::data_subject::{Guarded, Subject, put_back};
+use crate::ids::{PromptCardId, SubjectId, TestCaseId};
 
 /// A test case of a card.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -16,13 +18,20 @@ pub struct TestCase {
     pub id: TestCaseId,
     /// How people call it.
     pub name: String,
+    /// Whose data the case is made of, where it is a person's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// The values of the template's variables.
+    #[serde(default)]
+    #[schemars(extend("x-subject" = "subject"))]
     pub input: Map<String, Value>,
     /// The right answer, where there is one; assertions may refer to it as `{{expected_output}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-subject" = "subject"))]
     pub expected_output: Option<String>,
-    /// What is demanded of the output.
+    /// What is demanded of the output; it may quote the subject's data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-subject" = "subject"))]
     pub assertions: Vec<Assertion>,
     /// The score from which the case passes; without it every assertion has to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +45,9 @@ pub struct CaseDraft {
     /// How people call it; the card numbers it where it is empty.
     #[serde(default)]
     pub name: String,
+    /// Whose data it is made of, and the identity that only the holder of their key can derive.
+    #[serde(default)]
+    pub subject: Option<DraftSubject>,
     /// The values of the template's variables.
     pub input: Map<String, Value>,
     /// The right answer, where there is one.
@@ -49,18 +61,93 @@ pub struct CaseDraft {
     pub threshold: Option<f64>,
 }
 
+/// The data subject of a draft.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DraftSubject {
+    /// Who.
+    pub id: SubjectId,
+    /// The case's identity, made of [`TestCaseId::content`] with a key of the subject: a plain digest would let anybody
+    /// who has the log find out the content by trying.
+    pub case_id: TestCaseId,
+}
+
 impl CaseDraft {
+    /// The identity that it has on a card.
+    #[must_use]
+    pub fn id(&self, card: PromptCardId) -> TestCaseId {
+        let derived = || TestCaseId::derive(card, &self.input, self.expected_output.as_deref());
+        self.subject.map_or_else(derived, |subject| subject.case_id)
+    }
+
     pub(super) fn identified(self, card: PromptCardId, number: usize) -> TestCase {
-        let id = TestCaseId::derive(card, &self.input, self.expected_output.as_deref());
+        let id = self.id(card);
         let name = if self.name.is_empty() { format!("case {number}") } else { self.name };
         TestCase {
             id,
             name,
+            subject: self.subject.map(|subject| Subject::open(subject.id)),
             input: self.input,
             expected_output: self.expected_output,
             assertions: self.assertions,
             threshold: self.threshold,
         }
+    }
+}
+
+impl Guarded for TestCase {
+    fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    fn subject_mut(&mut self) -> Option<&mut Subject> {
+        self.subject.as_mut()
+    }
+
+    fn put_back(&mut self, fields: Map<String, Value>) -> Result<(), serde_json::Error> {
+        put_back(self, fields)
+    }
+}
+
+impl PromptCardEvent {
+    fn cases(&self) -> &[TestCase] {
+        match self {
+            Self::CasesAdded(e) => &e.cases,
+            Self::CaseChanged(e) => std::slice::from_ref(&e.case),
+            Self::Created(_)
+            | Self::Revised(_)
+            | Self::Described(_)
+            | Self::Tagged(_)
+            | Self::Labelled(_)
+            | Self::Unlabelled(_)
+            | Self::Published(_)
+            | Self::Unpublished(_)
+            | Self::Archived(_)
+            | Self::Restored(_)
+            | Self::CasesRemoved(_) => &[],
+        }
+    }
+
+    pub(crate) fn subjects(&self) -> Vec<&Subject> {
+        self.cases().iter().filter_map(|case| case.subject.as_ref()).collect()
+    }
+
+    pub(crate) fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
+        let cases = match self {
+            Self::CasesAdded(e) => e.cases.as_mut_slice(),
+            Self::CaseChanged(e) => std::slice::from_mut(&mut e.case),
+            Self::Created(_)
+            | Self::Revised(_)
+            | Self::Described(_)
+            | Self::Tagged(_)
+            | Self::Labelled(_)
+            | Self::Unlabelled(_)
+            | Self::Published(_)
+            | Self::Unpublished(_)
+            | Self::Archived(_)
+            | Self::Restored(_)
+            | Self::CasesRemoved(_) => &mut [],
+        };
+        cases.iter_mut().map(|case| case as &mut dyn Guarded).collect()
     }
 }
 
@@ -71,7 +158,12 @@ impl TestCaseId {
     /// when its grading gets better; its place in a file is left out, so that sorting a file changes nothing.
     #[must_use]
     pub fn derive(card: PromptCardId, input: &Map<String, Value>, expected_output: Option<&str>) -> Self {
-        let content = canonical_json(&json!({ "input": input, "expected_output": expected_output }));
-        Self(Uuid::new_v5(&card.0, content.as_bytes()))
+        Self(Uuid::new_v5(&card.0, Self::content(input, expected_output).as_bytes()))
+    }
+
+    /// What the identity of a case is made of, beside its card.
+    #[must_use]
+    pub fn content(input: &Map<String, Value>, expected_output: Option<&str>) -> String {
+        canonical_json(&json!({ "input": input, "expected_output": expected_output }))
     }
 }

@@ -66,6 +66,7 @@ fn assertions(value: Value) -> Vec<Assertion> {
 
 fn draft(name: &str, a: i64, expected: Option<&str>) -> CaseDraft {
     CaseDraft {
+        subject: None,
         name: name.into(),
         input: map(json!({ "a": a, "b": 2 })),
         expected_output: expected.map(str::to_owned),
@@ -408,6 +409,7 @@ fn a_case_changes_its_demands_and_stays_itself() {
     card().when(command(Some("x"), Some(json!([])), Some(None))).nothing();
     let full = || command(Some("z"), Some(json!([{ "type": "is-json" }])), Some(Some(0.5)));
     let case = TestCase {
+        subject: None,
         name: "z".into(),
         assertions: assertions(json!([{ "type": "is-json" }])),
         threshold: Some(0.5),
@@ -485,6 +487,7 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
                 let draft =
                     draft(&text(chance), i64::try_from(chance.below(5)).unwrap(), chance.pick(&[None, Some("3")]));
                 CaseDraft {
+                    subject: None,
                     assertions: assertions(demands(chance)),
                     threshold: chance.pick(&[None, Some(0.5), Some(7.0)]),
                     ..draft

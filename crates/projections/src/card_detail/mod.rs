@@ -5,6 +5,7 @@ mod queries;
 use std::collections::BTreeMap;
 
 use pcs_domain::assertion::Assertion;
+use pcs_domain::data_subject::Subject;
 use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
 use pcs_domain::prompt_card::{PromptCardEvent, TestCase};
@@ -95,6 +96,8 @@ struct SavedCase<'a> {
     expected_output: Option<&'a str>,
     assertions: &'a [Assertion],
     threshold: Option<f64>,
+    /// Whose data it is; then the fields that are theirs are sealed in here.
+    subject: Option<&'a Subject>,
     created_at: Timestamp,
     removed: bool,
 }
@@ -120,6 +123,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::Execution(
                 ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
             )
+            | DomainEvent::DataSubject(_)
             | DomainEvent::Unread(_) => (),
         }
     }
@@ -173,6 +177,7 @@ impl<'a> Changes<'a> {
             expected_output: case.expected_output.as_deref(),
             assertions: &case.assertions,
             threshold: case.threshold,
+            subject: case.subject.as_ref(),
             created_at: recorded.recorded_at,
             removed: false,
         };

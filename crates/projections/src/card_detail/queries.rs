@@ -2,6 +2,7 @@
 
 use pcs_domain::Timestamp;
 use pcs_domain::assertion::Assertion;
+use pcs_domain::data_subject::{Guarded, Subject};
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use sqlx::{FromRow, PgPool, Row};
 
 use crate::cursor::List;
 use crate::page::{self, Page};
-use crate::{ReadError, row};
+use crate::{ReadError, row, subject};
 
 /// A version of a card's prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,8 +55,28 @@ pub struct CaseRow {
     pub assertions: Vec<Assertion>,
     /// The score from which it passes.
     pub threshold: Option<f64>,
+    /// Whose data it is made of, where it is a person's. Until it is revealed, what is theirs is empty.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "subject::shown")]
+    pub subject: Option<Subject>,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl Guarded for CaseRow {
+    fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    fn subject_mut(&mut self) -> Option<&mut Subject> {
+        self.subject.as_mut()
+    }
+
+    fn put_back(&mut self, mut fields: Map<String, Value>) -> Result<(), serde_json::Error> {
+        self.input = subject::field(&mut fields, "/input")?.unwrap_or_default();
+        self.expected_output = subject::field(&mut fields, "/expected_output")?;
+        self.assertions = subject::field(&mut fields, "/assertions")?.unwrap_or_default();
+        Ok(())
+    }
 }
 
 struct PlacedCase {
@@ -72,6 +93,7 @@ impl FromRow<'_, PgRow> for PlacedCase {
             expected_output: row.try_get("expected_output")?,
             assertions: row::json(row, "assertions")?,
             threshold: row.try_get("threshold")?,
+            subject: row::json_opt(row, "subject")?,
             created_at: row::timestamp(row, "created_at")?,
         };
         Ok(Self { ordinal: row.try_get("ordinal")?, case })
@@ -138,7 +160,7 @@ pub async fn cases(
 ) -> Result<Page<CaseRow>, ReadError> {
     let after = cursor.map(|cursor| List::Cases.number(cursor)).transpose()?;
     let rows: Vec<PlacedCase> = sqlx::query_as(
-        "select case_id, ordinal, name, input, expected_output, assertions, threshold, created_at
+        "select case_id, ordinal, name, input, expected_output, assertions, threshold, subject, created_at
          from read.test_case
          where tenant_id = $1 and card_id = $2 and ordinal > $3 and not removed order by ordinal limit $4",
     )

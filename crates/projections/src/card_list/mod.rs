@@ -71,7 +71,8 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         | DomainEvent::Execution(
             ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
         )
-        | DomainEvent::Unread(_) => None,
+        | DomainEvent::DataSubject(_)
+            | DomainEvent::Unread(_) => None,
     }
 }
 

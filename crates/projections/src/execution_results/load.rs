@@ -9,16 +9,16 @@ use crate::copy::Rows;
 use crate::{ProjectionError, storable};
 
 /// Columns of [`COPY_RESULTS`].
-const RESULT_FIELDS: i16 = 23;
+const RESULT_FIELDS: i16 = 24;
 const COPY_RESULTS: &str = "copy execution_result (
     tenant_id, execution_id, run_id, card_id, version, case_id, model, repeat, status, score, input, output, verdicts,
-    latency_ms, input_tokens, output_tokens, cost_micro_usd, error_class, error, attempt, worker, executed_at, position)
-    from stdin with (format binary)";
+    latency_ms, input_tokens, output_tokens, cost_micro_usd, error_class, error, attempt, worker, executed_at, position,
+    subject) from stdin with (format binary)";
 
 /// Columns of [`COPY_ATTEMPTS`].
-const ATTEMPT_FIELDS: i16 = 8;
+const ATTEMPT_FIELDS: i16 = 9;
 const COPY_ATTEMPTS: &str = "copy execution_attempt (
-    tenant_id, execution_id, attempt, worker, class, error, retry_at, at) from stdin with (format binary)";
+    tenant_id, execution_id, attempt, worker, class, error, retry_at, at, subject) from stdin with (format binary)";
 
 impl Added<'_> {
     pub(super) async fn load(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
@@ -66,7 +66,8 @@ fn put_result(rows: &mut Rows, result: &SavedResult<'_>) -> Result<(), serde_jso
         .int(i32::from(result.attempt))
         .text(&*storable::text(result.worker))
         .timestamp(result.executed_at)
-        .bigint(result.position);
+        .bigint(result.position)
+        .jsonb_opt(result.subject.as_deref());
     Ok(())
 }
 
@@ -79,7 +80,8 @@ fn put_attempt(rows: &mut Rows, attempt: &SavedAttempt<'_>) -> Result<(), serde_
         .text(&*class(attempt.failure)?)
         .text(&*error(attempt.failure))
         .timestamp(attempt.retry_at)
-        .timestamp(attempt.at);
+        .timestamp(attempt.at)
+        .jsonb_opt(attempt.subject.as_deref());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod save;
 
 use std::borrow::Cow;
 
+use pcs_domain::data_subject::Subject;
 use pcs_domain::execution::{Answer, ExecutionEvent, ExecutionRef, Failure};
 use pcs_domain::ids::{ExecutionId, TenantId};
 use pcs_domain::prompt_card::PromptCardEvent;
@@ -18,7 +19,7 @@ use sqlx::PgConnection;
 pub use self::queries::{
     Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
 };
-use crate::{BoxFuture, Projection, ProjectionError, storable};
+use crate::{BoxFuture, Projection, ProjectionError, storable, subject};
 
 /// The name of the projection and of its checkpoint.
 pub const NAME: &str = "execution_results.v1";
@@ -88,6 +89,8 @@ struct SavedResult<'a> {
     /// JSON text.
     verdicts: String,
     failure: Option<&'a Failure>,
+    /// JSON text: whose data it is, and what is theirs, sealed.
+    subject: Option<String>,
     attempt: u16,
     worker: &'a str,
     executed_at: Timestamp,
@@ -101,6 +104,8 @@ struct SavedAttempt<'a> {
     attempt: u16,
     worker: &'a str,
     failure: &'a Failure,
+    /// JSON text: whose data it is, and what is theirs, sealed.
+    subject: Option<String>,
     /// Absent where no other attempt follows.
     retry_at: Option<Timestamp>,
     at: Timestamp,
@@ -135,6 +140,7 @@ impl<'a> Added<'a> {
                 | PromptCardEvent::CaseChanged(_)
                 | PromptCardEvent::CasesRemoved(_),
             )
+            | DomainEvent::DataSubject(_)
             | DomainEvent::Unread(_) => Ok(()),
         }
     }
@@ -148,19 +154,20 @@ impl<'a> Added<'a> {
                     answer: Some(&e.answer),
                     output: Some(storable::text(&e.answer.output)),
                     verdicts: storable::json(&e.grade.verdicts)?,
-                    ..result(recorded, &e.cell, &e.input, status)?
+                    ..result(recorded, &e.cell, e.subject.as_ref(), &e.input, status)?
                 };
                 self.results.push(SavedResult { attempt: e.attempt, worker: &e.worker, ..result });
             }
             ExecutionEvent::AttemptFailed(e) => {
-                self.attempts.push(attempt(recorded, e.attempt, &e.worker, &e.failure, Some(e.retry_at)));
+                let attempt = attempt(recorded, (e.attempt, &e.worker), &e.failure, e.subject.as_ref())?;
+                self.attempts.push(SavedAttempt { retry_at: Some(e.retry_at), ..attempt });
             }
             ExecutionEvent::DeadLettered(e) => {
-                let result = result(recorded, &e.cell, &e.input, ResultStatus::Error)?;
+                let result = result(recorded, &e.cell, e.subject.as_ref(), &e.input, ResultStatus::Error)?;
                 let failure = Some(&e.failure);
                 self.results.push(SavedResult { attempt: e.attempt, worker: &e.worker, failure, ..result });
                 // The last attempt failed as those before it did.
-                self.attempts.push(attempt(recorded, e.attempt, &e.worker, &e.failure, None));
+                self.attempts.push(attempt(recorded, (e.attempt, &e.worker), &e.failure, e.subject.as_ref())?);
             }
         }
         Ok(())
@@ -171,6 +178,7 @@ impl<'a> Added<'a> {
 fn result<'a>(
     recorded: &'a Recorded,
     cell: &'a ExecutionRef,
+    subject: Option<&Subject>,
     input: &'a Map<String, Value>,
     status: ResultStatus,
 ) -> Result<SavedResult<'a>, serde_json::Error> {
@@ -185,6 +193,7 @@ fn result<'a>(
         output: None,
         verdicts: "[]".to_owned(),
         failure: None,
+        subject: subject::column(subject)?,
         attempt: 0,
         worker: "",
         executed_at: recorded.recorded_at,
@@ -194,13 +203,14 @@ fn result<'a>(
 
 fn attempt<'a>(
     recorded: &Recorded,
-    attempt: u16,
-    worker: &'a str,
+    (attempt, worker): (u16, &'a str),
     failure: &'a Failure,
-    retry_at: Option<Timestamp>,
-) -> SavedAttempt<'a> {
+    subject: Option<&Subject>,
+) -> Result<SavedAttempt<'a>, serde_json::Error> {
     let (tenant, execution_id) = (recorded.tenant, ExecutionId(recorded.stream_id));
-    SavedAttempt { tenant, execution_id, attempt, worker, failure, retry_at, at: recorded.recorded_at }
+    let subject = subject::column(subject)?;
+    let at = recorded.recorded_at;
+    Ok(SavedAttempt { tenant, execution_id, attempt, worker, failure, subject, retry_at: None, at })
 }
 
 #[cfg(test)]

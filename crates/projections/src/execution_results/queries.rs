@@ -1,6 +1,7 @@
 //! Reads of results: those of a run, and one with all its attempts.
 
 use pcs_domain::Timestamp;
+use pcs_domain::data_subject::{Guarded, SHREDDED, Subject};
 use pcs_domain::ids::{ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use sqlx::{FromRow, PgPool, Row};
 
 use crate::cursor::List;
 use crate::page::{self, Page};
-use crate::{ReadError, row, storable};
+use crate::{ReadError, row, storable, subject};
 
 /// How an execution came out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -79,6 +80,9 @@ pub struct ResultRow {
     pub cost_usd: Option<f64>,
     /// Why there is no output.
     pub error: Option<ResultError>,
+    /// Whose data the case is made of, where it is a person's. Until it is revealed, what is theirs is empty.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "subject::shown")]
+    pub subject: Option<Subject>,
     /// Which attempt it was, from 1.
     pub attempt: i32,
     /// Who did it.
@@ -114,6 +118,9 @@ pub struct Attempt {
     pub retry_at: Option<Timestamp>,
     /// When it was recorded.
     pub at: Timestamp,
+    /// Whose data the case is made of.
+    #[serde(skip)]
+    pub subject: Option<Subject>,
 }
 
 /// A result with the attempts that failed before it, or with it.
@@ -124,6 +131,73 @@ pub struct ExecutionDetail {
     pub result: ResultRow,
     /// Attempts that failed, in order.
     pub attempts: Vec<Attempt>,
+}
+
+impl Guarded for ResultRow {
+    fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    fn subject_mut(&mut self) -> Option<&mut Subject> {
+        self.subject.as_mut()
+    }
+
+    fn put_back(&mut self, mut fields: Map<String, Value>) -> Result<(), serde_json::Error> {
+        self.input = subject::field(&mut fields, "/input")?.unwrap_or_default();
+        if let Some(output) = subject::field(&mut fields, "/output")? {
+            self.output = Some(output);
+        }
+        for (nth, verdict) in self.verdicts.iter_mut().enumerate() {
+            if let Some(reason) = fields.remove(&format!("/verdicts/{nth}/reason")) {
+                verdict["reason"] = reason;
+            }
+        }
+        if let (Some(error), Some(message)) = (&mut self.error, subject::field(&mut fields, "/error")?) {
+            error.message = message;
+        }
+        Ok(())
+    }
+}
+
+impl Guarded for Attempt {
+    fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    fn subject_mut(&mut self) -> Option<&mut Subject> {
+        self.subject.as_mut()
+    }
+
+    fn put_back(&mut self, mut fields: Map<String, Value>) -> Result<(), serde_json::Error> {
+        self.error = subject::field(&mut fields, "/error")?.unwrap_or_default();
+        Ok(())
+    }
+}
+
+impl ResultRow {
+    /// Says in every text that is gone that it was shredded; to be called when the row was revealed.
+    pub fn mark_shredded(&mut self) {
+        let subject = self.subject.as_ref();
+        self.output.iter_mut().for_each(|output| subject::mark(subject, output));
+        self.error.iter_mut().for_each(|error| subject::mark(subject, &mut error.message));
+        if subject.is_some_and(|subject| subject.guard.is_shredded()) {
+            self.verdicts.iter_mut().for_each(|verdict| verdict["reason"] = Value::from(SHREDDED));
+        }
+    }
+}
+
+impl ExecutionDetail {
+    /// Everything in it that may be sealed.
+    pub fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
+        let attempts = self.attempts.iter_mut().map(|attempt| attempt as &mut dyn Guarded);
+        std::iter::once(&mut self.result as &mut dyn Guarded).chain(attempts).collect()
+    }
+
+    /// As [`ResultRow::mark_shredded`].
+    pub fn mark_shredded(&mut self) {
+        self.result.mark_shredded();
+        self.attempts.iter_mut().for_each(|attempt| subject::mark(attempt.subject.as_ref(), &mut attempt.error));
+    }
 }
 
 /// Which results of a run; an absent field is no condition.
@@ -166,6 +240,7 @@ impl FromRow<'_, PgRow> for ResultRow {
             output_tokens: row.try_get("output_tokens")?,
             cost_usd: row.try_get::<Option<i64>, _>("cost_micro_usd")?.map(row::usd),
             error: class.map(|class| ResultError { class, message: message.unwrap_or_default() }),
+            subject: row::json_opt(row, "subject")?,
             attempt: row.try_get("attempt")?,
             worker: row.try_get("worker")?,
             executed_at: row::timestamp(row, "executed_at")?,
@@ -183,6 +258,7 @@ impl FromRow<'_, PgRow> for Attempt {
             error: row.try_get("error")?,
             retry_at: row::timestamp_opt(row, "retry_at")?,
             at: row::timestamp(row, "at")?,
+            subject: row::json_opt(row, "subject")?,
         })
     }
 }
@@ -239,7 +315,7 @@ pub async fn by_id(
 /// Where the database does not answer.
 pub async fn attempts(pool: &PgPool, tenant: TenantId, execution: ExecutionId) -> Result<Vec<Attempt>, ReadError> {
     let rows = sqlx::query_as(
-        "select attempt, worker, class, error, retry_at, at from read.execution_attempt
+        "select attempt, worker, class, error, retry_at, at, subject from read.execution_attempt
          where tenant_id = $1 and execution_id = $2 order by attempt",
     )
     .bind(tenant.0)

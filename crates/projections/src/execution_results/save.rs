@@ -9,7 +9,10 @@ use crate::{ProjectionError, storable};
 impl Added<'_> {
     pub(super) async fn save(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
         let bytes = self.results.iter().map(|result| {
-            result.input.len() + result.verdicts.len() + result.output.as_ref().map_or(0, |output| output.len())
+            result.input.len()
+                + result.verdicts.len()
+                + result.subject.as_ref().map_or(0, String::len)
+                + result.output.as_ref().map_or(0, |output| output.len())
         });
         let mut start = 0;
         for end in storable::statement_ends(bytes) {
@@ -59,6 +62,7 @@ async fn save_results(rows: &[SavedResult<'_>], connection: &mut PgConnection) -
         .bind(column(&workers, AsRef::as_ref))
         .bind(column(rows, |r| r.executed_at.get()))
         .bind(column(rows, |r| r.position))
+        .bind(column(rows, |r| r.subject.as_deref()))
         .execute(connection)
         .await?;
     Ok(())
@@ -68,9 +72,12 @@ async fn save_attempts(rows: &[SavedAttempt<'_>], connection: &mut PgConnection)
     let errors = column(rows, |r| storable::text(&r.failure.error));
     let workers = column(rows, |r| storable::text(r.worker));
     sqlx::query(
-        "insert into execution_attempt (tenant_id, execution_id, attempt, worker, class, error, retry_at, at)
-         select * from unnest($1::int[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[],
-                              $7::timestamptz[], $8::timestamptz[])
+        "insert into execution_attempt (tenant_id, execution_id, attempt, worker, class, error, retry_at, at,
+                                             subject)
+         select tenant_id, execution_id, attempt, worker, class, error, retry_at, at, subject::jsonb
+         from unnest($1::int[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                     $8::timestamptz[], $9::text[])
+              as r (tenant_id, execution_id, attempt, worker, class, error, retry_at, at, subject)
          on conflict (tenant_id, execution_id, attempt) do nothing",
     )
     .bind(column(rows, |r| r.tenant.0))
@@ -81,6 +88,7 @@ async fn save_attempts(rows: &[SavedAttempt<'_>], connection: &mut PgConnection)
     .bind(column(&errors, AsRef::as_ref))
     .bind(column(rows, |r| r.retry_at.map(pcs_domain::Timestamp::get)))
     .bind(column(rows, |r| r.at.get()))
+    .bind(column(rows, |r| r.subject.as_deref()))
     .execute(connection)
     .await?;
     Ok(())

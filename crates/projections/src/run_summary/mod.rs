@@ -23,7 +23,7 @@ use crate::{BoxFuture, Projection, ProjectionError, storable};
 pub const NAME: &str = "run_summary.v1";
 
 /// An attempt that failed is no result.
-const IGNORED: [EventType; 1] = [EventType { name: "execution.attempt_failed", version: 1 }];
+const IGNORED: [EventType; 1] = [EventType { name: "execution.attempt_failed", version: 2 }];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,10 @@ impl Projection for RunSummary {
             DomainEvent::Execution(ExecutionEvent::Finished(e)) => e.cell.run_id.0,
             DomainEvent::Execution(ExecutionEvent::AttemptFailed(e)) => e.cell.run_id.0,
             DomainEvent::Execution(ExecutionEvent::DeadLettered(e)) => e.cell.run_id.0,
-            DomainEvent::TestRun(_) | DomainEvent::PromptCard(_) | DomainEvent::Unread(_) => recorded.stream_id,
+            DomainEvent::TestRun(_)
+            | DomainEvent::PromptCard(_)
+            | DomainEvent::DataSubject(_)
+            | DomainEvent::Unread(_) => recorded.stream_id,
         }
     }
 
@@ -130,6 +133,7 @@ impl<'a> Changes<'a> {
                 | PromptCardEvent::CaseChanged(_)
                 | PromptCardEvent::CasesRemoved(_),
             )
+            | DomainEvent::DataSubject(_)
             | DomainEvent::Unread(_) => (),
         }
     }

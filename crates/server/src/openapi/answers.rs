@@ -75,8 +75,19 @@ pub(crate) struct CaseDoc {
     assertions: Vec<AssertionDoc>,
     #[schema(required)]
     threshold: Option<f64>,
+    /// Whose data it is made of, where it is a person's.
+    subject: Option<SubjectDoc>,
     #[schema(format = DateTime)]
     created_at: String,
+}
+
+/// The data subject of a case or a result.
+#[derive(ToSchema)]
+#[schema(as = Subject)]
+pub(crate) struct SubjectDoc {
+    id: Uuid,
+    /// Whether their key was destroyed; then the fields that are theirs are empty, or `[shredded]`.
+    shredded: bool,
 }
 
 /// A run.
@@ -202,6 +213,8 @@ pub(crate) struct ResultDoc {
     cost_usd: Option<f64>,
     #[schema(required)]
     error: Option<ResultErrorDoc>,
+    /// Whose data the case is made of, where it is a person's.
+    subject: Option<SubjectDoc>,
     attempt: u16,
     worker: String,
     #[schema(format = DateTime)]

@@ -37,6 +37,7 @@ pub(crate) const API_KEY: &str = "api_key";
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
         (name = "projections", description = "How the read models are"),
+        (name = "subjects", description = "People whose data is in cases and results"),
         (name = "system", description = "How this process is"),
     )
 )]

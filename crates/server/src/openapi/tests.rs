@@ -36,6 +36,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/executions/{execution_id}", &["get"]),
     ("/api/v1/projections", &["get"]),
     ("/api/v1/projections/{name}", &["get"]),
+    ("/api/v1/subjects/{subject}", &["delete"]),
     ("/api/v1/openapi.json", &["get"]),
     ("/", &["get"]),
     ("/healthz", &["get"]),
@@ -140,6 +141,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         expected_output: None,
         assertions: Vec::new(),
         threshold: None,
+        subject: Some(subject()),
         created_at: moment(),
     };
     let attempt = Attempt {
@@ -149,6 +151,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         error: String::new(),
         retry_at: None,
         at: moment(),
+        subject: None,
     };
     vec![
         ("Card", serde_json::to_value(card).unwrap()),
@@ -187,6 +190,10 @@ fn projection() -> ProjectionState {
         epoch: 1,
         failure: Some(failure),
     }
+}
+
+fn subject() -> pcs_domain::data_subject::Subject {
+    pcs_domain::data_subject::Subject::open(pcs_domain::ids::SubjectId(Uuid::nil()))
 }
 
 fn run() -> Run {
@@ -242,6 +249,7 @@ fn result() -> ResultRow {
         output_tokens: None,
         cost_usd: None,
         error: Some(ResultError { class: String::new(), message: String::new() }),
+        subject: Some(subject()),
         attempt: 1,
         worker: String::new(),
         executed_at: moment(),

@@ -116,6 +116,7 @@ impl From<PromptCardRejection> for Problem {
             | PromptCardRejection::NoSuchCase { .. } => refused(StatusCode::NOT_FOUND),
             PromptCardRejection::AlreadyExists
             | PromptCardRejection::IsArchived
+            | PromptCardRejection::Shredded { .. }
             | PromptCardRejection::DuplicateCase { .. } => refused(StatusCode::CONFLICT),
             PromptCardRejection::Empty { field }
             | PromptCardRejection::TooLong { field, .. }

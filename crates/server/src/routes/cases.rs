@@ -6,8 +6,9 @@ use axum::response::{IntoResponse, Response};
 use pcs_auth::{Action, authorize};
 use pcs_domain::DomainEvent;
 use pcs_domain::assertion::Assertion;
+use pcs_domain::data_subject::Guarded;
 use pcs_domain::ids::{CommandId, PromptCardId, TenantId, TestCaseId};
-use pcs_domain::prompt_card::{CaseDraft, OnDuplicate, PromptCardCommand, PromptCardEvent};
+use pcs_domain::prompt_card::{CaseDraft, DraftSubject, OnDuplicate, PromptCardCommand, PromptCardEvent};
 use pcs_projections::Page;
 use pcs_projections::card_detail::{self, CaseRow};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,6 +19,7 @@ use utoipa_axum::routes;
 
 use super::card_versions::PageQuery;
 use super::cards::act;
+use super::subjects::subject_name;
 use super::{card_answer, of_command, wait};
 use crate::edge::authenticate::Caller;
 use crate::edge::command::{Command, CommandBody, Nothing};
@@ -69,6 +71,8 @@ pub(crate) struct NewCase {
     name: Option<String>,
     /// The values of the template's variables.
     input: Map<String, Value>,
+    /// Whose data it is made of, such as the number of a customer: what is theirs is sealed, and can be shredded.
+    subject: Option<String>,
     /// The right answer, where there is one.
     expected_output: Option<String>,
     /// What is demanded of the output.
@@ -127,7 +131,9 @@ async fn list(
     let limit = limit(query.limit, LIMIT_MAX)?;
     wait(&state, card_detail::NAME, query.min_position).await?;
     let (pool, cursor) = (state.store().pool(), query.cursor.as_deref());
-    let page = card_detail::cases(pool, principal.tenant, id, cursor, limit).await?;
+    let mut page = card_detail::cases(pool, principal.tenant, id, cursor, limit).await?;
+    let sealed = page.items.iter_mut().map(|case| case as &mut dyn Guarded);
+    state.store().reveal(principal.tenant, sealed).await?;
     if page.items.is_empty() {
         card_answer::must_exist(&state, principal.tenant, id).await?;
     }
@@ -148,9 +154,8 @@ async fn add(
         Duplicates::Refuse => OnDuplicate::Refuse,
         Duplicates::Change => OnDuplicate::Change,
     };
-    let cases: Vec<CaseDraft> = command.body.cases.into_iter().map(NewCase::into_draft).collect();
-    let case_ids: Vec<TestCaseId> =
-        cases.iter().map(|case| TestCaseId::derive(id, &case.input, case.expected_output.as_deref())).collect();
+    let cases = drafts(&state, tenant, id, command.body.cases).await?;
+    let case_ids: Vec<TestCaseId> = cases.iter().map(|case| case.id(id)).collect();
     let add = PromptCardCommand::AddCases { card: id, cases, on_duplicate };
     let executed = card_answer::change(&state, &context, id, expected, add).await?;
     let (revision, duplicate) = (executed.revision, executed.duplicate);
@@ -189,9 +194,31 @@ async fn remove(
     act(&state, id, &command, Action::WriteCard, remove).await
 }
 
+/// The drafts of new cases; the data subjects among them get a key where they have none.
+async fn drafts(
+    state: &AppState,
+    tenant: TenantId,
+    card: PromptCardId,
+    cases: Vec<NewCase>,
+) -> Result<Vec<CaseDraft>, Problem> {
+    let mut subjects = Vec::with_capacity(cases.len());
+    for (nth, case) in cases.iter().enumerate() {
+        subjects.push(case.subject.as_deref().map(|name| subject_name(&format!("cases[{nth}].subject"), name)).transpose()?);
+    }
+    let names = subjects.iter().flatten().cloned().collect();
+    let known = state.store().know_subjects(tenant, &names).await?;
+    let drafts = cases.into_iter().zip(subjects).map(|(case, subject)| {
+        let content = TestCaseId::content(&case.input, case.expected_output.as_deref());
+        let subject = subject.and_then(|name| known.get(&name)).map(|subject| subject.of_case(card, &content));
+        case.into_draft(subject)
+    });
+    Ok(drafts.collect())
+}
+
 impl NewCase {
-    fn into_draft(self) -> CaseDraft {
+    fn into_draft(self, subject: Option<DraftSubject>) -> CaseDraft {
         CaseDraft {
+            subject,
             name: self.name.unwrap_or_default(),
             input: self.input,
             expected_output: self.expected_output,

@@ -6,6 +6,7 @@ pub(crate) mod card_versions;
 pub(crate) mod labels;
 pub(crate) mod cases;
 pub(crate) mod runs;
+mod subjects;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
@@ -56,6 +57,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(runs::routes())
         .merge(results::routes())
         .merge(projections::routes())
+        .merge(subjects::routes())
 }
 
 /// All routes, with the gate before those that need an account.

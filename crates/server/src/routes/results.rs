@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use pcs_auth::{Action, authorize};
 use pcs_domain::Timestamp;
+use pcs_domain::data_subject::Guarded;
 use pcs_domain::ids::{ExecutionId, TestCaseId, TestRunId};
 use pcs_projections::Page;
 use pcs_projections::execution_results::{self, ExecutionDetail, ResultFilter, ResultRow};
@@ -85,7 +86,10 @@ async fn list(
     let ResultQuery { model, success, version, case_id, cursor, .. } = query;
     let filter = ResultFilter { model, success, version, case_id };
     let pool = state.store().pool();
-    let page = execution_results::page(pool, principal.tenant, id, &filter, cursor.as_deref(), limit).await?;
+    let mut page = execution_results::page(pool, principal.tenant, id, &filter, cursor.as_deref(), limit).await?;
+    let sealed = page.items.iter_mut().map(|result| result as &mut dyn Guarded);
+    state.store().reveal(principal.tenant, sealed).await?;
+    page.items.iter_mut().for_each(ResultRow::mark_shredded);
     if page.items.is_empty() {
         run_answer::must_exist(&state, principal.tenant, id).await?;
     }
@@ -112,7 +116,9 @@ async fn read(
     wait_for_results(&state, query.min_position).await?;
     let detail = execution_results::by_id(state.store().pool(), principal.tenant, id).await?;
     let none = || Problem::not_found("execution_not_found", "there is no such execution, or it has no result yet");
-    let detail = detail.ok_or_else(none)?;
+    let mut detail = detail.ok_or_else(none)?;
+    state.store().reveal(principal.tenant, detail.guarded()).await?;
+    detail.mark_shredded();
     let recorded = state.store().read_stream(principal.tenant, id.0, 0, EVENTS_MAX).await?;
     let events = recorded.into_iter().map(|event| ExecutionEvent {
         position: event.position,

@@ -105,6 +105,7 @@ pub(crate) fn check(
     let versions = versions(card, request.versions, &request.labels)?;
     check_prompts_size(card, &versions)?;
     let cases = cases(card, request.case_ids.as_deref())?;
+    check_subjects(&cases)?;
     check_assertions(&request.assertions, &cases)?;
     check_variables(card, &versions, &cases)?;
     Ok(Requested {
@@ -222,6 +223,15 @@ fn cases<'a>(card: &'a Card, named: Option<&[TestCaseId]>) -> Result<Vec<&'a Tes
         })
     };
     named.iter().enumerate().map(find).collect()
+}
+
+/// Nothing can be asked about a case whose data subject was shredded.
+fn check_subjects(cases: &[&TestCase]) -> Result<(), Problem> {
+    let gone = |case: &&&TestCase| case.subject.as_ref().is_some_and(|subject| subject.guard.is_shredded());
+    match cases.iter().find(gone) {
+        Some(case) => Err(PromptCardRejection::Shredded { case_id: case.id }.into()),
+        None => Ok(()),
+    }
 }
 
 fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Problem> {

@@ -101,10 +101,12 @@ async fn first_request(
 
 async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
     let loaded = state.store().load::<PromptCard>(principal.tenant, body.card_id.0).await;
-    let Loaded { state: card, revision, .. } = loaded.map_err(|error| {
+    let Loaded { state: mut card, revision, .. } = loaded.map_err(|error| {
         let is_card = !is_of_another_kind::<PromptCard>(&error);
         if is_card { Problem::from(error) } else { PromptCardRejection::NotFound.into() }
     })?;
+    // Templates and assertions are checked against what the cases really say.
+    state.store().reveal_state(principal.tenant, &mut card).await?;
     let account = principal.account_id;
     let place = state.run_checks().clone().acquire_owned().await;
     let checked = tokio::task::spawn_blocking(move || {

@@ -165,6 +165,7 @@ fn check_raised(store: &Store, event: &DomainEvent) -> Result<(), StoreError> {
         DomainEvent::PromptCard(event) => (event.event_type(), event.encode()?),
         DomainEvent::TestRun(event) => (event.event_type(), event.encode()?),
         DomainEvent::Execution(event) => (event.event_type(), event.encode()?),
+        DomainEvent::DataSubject(event) => (event.event_type(), event.encode()?),
         // Only a reader of pages is handed one, to pass by; what can't be decoded has been found already.
         DomainEvent::Unread(_) => return Ok(()),
     };

@@ -19,6 +19,7 @@ pub mod replay;
 pub mod selection;
 pub mod stream;
 pub mod verify;
+pub mod subjects;
 
 use self::console::{Console, ConsoleArgs};
 use super::exit::{CliError, ExitStatus};
@@ -63,6 +64,13 @@ pub enum EsCommand {
     /// Look at events that a read model could not apply, and try or drop them
     #[command(subcommand)]
     Park(park::ParkCommand),
+    /// List the data subjects of whom something is or was kept
+    Subjects(subjects::Subjects),
+    /// Make a data subject's data unreadable, in every copy of it
+    Shred(subjects::Shred),
+    /// Look at, add and change the master keys of personal data
+    #[command(subcommand)]
+    Keys(subjects::KeysCommand),
 }
 
 impl EsArgs {
@@ -92,6 +100,9 @@ impl EsArgs {
             EsCommand::Bench(bench) => bench.execute(&mut console).await,
             EsCommand::Projection(command) => command.execute(&mut console).await,
             EsCommand::Park(command) => command.execute(&mut console).await,
+            EsCommand::Subjects(subjects) => subjects.execute(&mut console).await,
+            EsCommand::Shred(shred) => shred.execute(&mut console).await,
+            EsCommand::Keys(command) => command.execute(&mut console).await,
         }
     }
 }

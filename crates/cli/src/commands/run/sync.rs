@@ -132,7 +132,7 @@ fn new_card(card: &SuiteCard) -> NewCard {
 pub(crate) async fn import(api: &Api, card_id: &str, cases: &[SuiteCase]) -> Result<AddedCases, CliError> {
     let mut all = AddedCases::default();
     for page in pages(cases) {
-        let drafts = page.iter().map(|case| NewCase::from(&case.draft));
+        let drafts = page.iter().map(|case| NewCase { subject: case.subject.as_deref(), ..NewCase::from(&case.draft) });
         let answer = api.add_cases(card_id, &NewCases { cases: drafts.collect(), on_duplicate: "change" }).await?;
         if answer.case_ids.len() != page.len() {
             let (sent, came) = (page.len(), answer.case_ids.len());
@@ -171,7 +171,7 @@ mod tests {
     fn case(bytes: usize) -> SuiteCase {
         let mut draft = pcs_domain::prompt_card::CaseDraft::default();
         draft.input.insert("text".to_owned(), "x".repeat(bytes).into());
-        SuiteCase { draft, number: 1, file: "cases.jsonl".into(), place: Place::default() }
+        SuiteCase { draft, subject: None, number: 1, file: "cases.jsonl".into(), place: Place::default() }
     }
 
     #[test]

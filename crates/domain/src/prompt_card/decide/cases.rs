@@ -81,6 +81,9 @@ pub(super) fn changed(
     threshold: Option<Option<f64>>,
 ) -> Decision {
     let there = card.cases.get(&case_id).ok_or(PromptCardRejection::NoSuchCase { case_id })?;
+    if there.subject.as_ref().is_some_and(|subject| subject.guard.is_shredded()) {
+        return Err(PromptCardRejection::Shredded { case_id });
+    }
     let mut case = there.clone();
     if let Some(name) = name {
         if name.trim().is_empty() {

@@ -212,6 +212,12 @@ pub enum PromptCardRejection {
         /// The case asked for.
         case_id: TestCaseId,
     },
+    /// The case's data subject was shredded; nothing new is kept of them.
+    #[error("the data subject of case {case_id} was shredded; the case can only be removed")]
+    Shredded {
+        /// The case.
+        case_id: TestCaseId,
+    },
     /// A case with the same input and expected output is there, with other assertions.
     #[error(
         "case {name:?} has the same input and expected output as case {existing:?} but differs in name, assertions or \
@@ -240,6 +246,7 @@ impl RejectionCode for PromptCardRejection {
             Self::NoSuchVersion { .. } => "version_not_found",
             Self::NoSuchLabel { .. } => "label_not_found",
             Self::NoSuchCase { .. } => "case_not_found",
+            Self::Shredded { .. } => "subject_shredded",
             Self::DuplicateCase { .. } => "duplicate_case",
         }
     }
