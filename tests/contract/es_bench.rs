@@ -36,7 +36,8 @@ impl Write for Captured {
 async fn bench(database: &TestDatabase, beside_events: bool) -> (Result<ExitStatus, CliError>, String, String) {
     let (out, err) = (Captured::default(), Captured::default());
     let output = Output::to(Box::new(out.clone()), Box::new(err.clone()));
-    let args = ConsoleArgs { database_url: Some(database.url.clone()), tenant: None, json: true };
+    let database_url = Some(database.url.clone());
+    let args = ConsoleArgs { database_url, archive: Default::default(), tenant: None, json: true };
     let bench = BenchArgs { callers: vec![1, 4], seconds: 1, events: 500, beside_events };
     let ended = bench.execute(&mut Console::new(args, output)).await;
     (ended, out.text(), err.text())

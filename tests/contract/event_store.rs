@@ -30,7 +30,7 @@ fn published() -> PromptCardEvent {
     PromptCardEvent::Published(Published {})
 }
 
-fn create(title: &str) -> PromptCardCommand {
+pub(crate) fn create(title: &str) -> PromptCardCommand {
     PromptCardCommand::Create(Create {
         title: title.to_owned(),
         description: String::new(),

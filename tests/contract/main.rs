@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod es_bench;
+mod archive;
 mod event_schemas;
 mod chain;
 mod event_store;

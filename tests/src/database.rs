@@ -3,7 +3,7 @@
 use std::sync::{OnceLock, mpsc};
 
 use pcs::stack::{LocalStack, StackConfig};
-use pcs_store::{KeySource, Store, StoreConfig};
+use pcs_store::{ArchiveConfig, KeySource, Store, StoreConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -64,6 +64,15 @@ impl TestDatabase {
         Self { url: format!("{server}/{name}") }
     }
 
+    /// A store on it that reads and writes an archive.
+    ///
+    /// # Panics
+    /// When it can't be opened.
+    pub async fn store_with(&self, archive: ArchiveConfig) -> Store {
+        let config = StoreConfig { archive, ..StoreConfig::new(&self.url, "test") };
+        Store::connect(&config).await.expect("the store opens")
+    }
+
     /// A store on it.
     ///
     /// # Panics
@@ -72,6 +81,35 @@ impl TestDatabase {
         let keys = Some(KeySource::Text(MASTER_KEYS.to_owned().into()));
         let config = StoreConfig { keys, ..StoreConfig::new(&self.url, "test") };
         Store::connect(&config).await.expect("the store opens")
+    }
+}
+
+/// An archive in a folder of its own.
+pub struct TestArchive {
+    folder: tempfile::TempDir,
+}
+
+impl TestArchive {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// When there is no temporary folder to be had.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> ArchiveConfig {
+        ArchiveConfig { url: Some(format!("file://{}", self.folder.path().display())), options: Vec::new() }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod console;
 pub mod database;
 pub mod folded;
+pub mod object_server;
 pub mod process;
 pub mod samples;
 pub mod subscriber;

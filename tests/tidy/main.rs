@@ -54,7 +54,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("async-nats", &["pcs-bus", "pcs-tests"]),
     ("apalis-core", &["pcs-bus"]),
     ("aws-lc-rs", &["pcs-sealing"]),
-    ("axum", &["pcs-server"]),
+    ("axum", &["pcs-server", "pcs-tests"]),
     ("genai", &["pcs-providers"]),
     ("jsonschema", &["pcs-grading", "pcs-store", "pcs-tests"]),
     ("sqlx", &["pcs", "pcs-auth", "pcs-projections", "pcs-relay", "pcs-server", "pcs-store", "pcs-tests", "pcs-bench"]),

@@ -15,6 +15,7 @@ pub mod run_summary;
 mod build;
 mod cautious;
 mod checkpoint;
+mod checkpoints;
 mod control;
 mod copy;
 mod cursor;
@@ -45,6 +46,7 @@ pub use self::build::{
     rollback, shadow,
 };
 pub use self::checkpoint::{position, reset, wait_for_position};
+pub use self::checkpoints::checkpoints;
 pub use self::control::{pause, resume, set_policy};
 pub use self::cursor::InvalidCursor;
 pub use self::error::{ControlError, ProjectionError, ReadError};

@@ -100,8 +100,12 @@ pub(crate) async fn move_cursor(connection: &mut PgConnection, position: i64) ->
     Ok(())
 }
 
-pub(crate) async fn cursor(pool: &PgPool) -> Result<i64, RelayError> {
-    Ok(sqlx::query_scalar("select position from jobs.cursor").fetch_one(pool).await?)
+/// The position up to which the relay has read the log.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn cursor(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select position from jobs.cursor").fetch_one(pool).await
 }
 
 pub(crate) async fn add_run(

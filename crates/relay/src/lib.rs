@@ -16,6 +16,7 @@ mod leader;
 
 use std::sync::Arc;
 
+pub use self::desk::cursor;
 use pcs_bus::{Bus, BusError};
 use pcs_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;

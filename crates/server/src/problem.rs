@@ -183,6 +183,11 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "event_too_large", error.to_string())
             }
             StoreError::Privacy(error) => error.into(),
+            StoreError::Archive(_) => {
+                let detail = "events that this needs are archived, and the archive can't be read now; what is not \
+                              archived works";
+                Self::unavailable("archive_unavailable", detail, DATABASE_RETRY_AFTER).because(error)
+            }
             StoreError::Migrate(_)
             | StoreError::Decode { .. }
             | StoreError::Unknown { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::watch;
 
+use crate::archive::{Archive, ArchiveConfig};
 use crate::error::StoreError;
 use crate::passed_by::Counts;
 use crate::privacy::{self, KeySource};
@@ -23,6 +24,8 @@ pub struct StoreConfig {
     /// The master keys of personal data. Without them it is neither taken nor shown; what only moves what is sealed,
     /// such as the projections, needs none.
     pub keys: Option<KeySource>,
+    /// Where archived events are.
+    pub archive: ArchiveConfig,
 }
 
 /// Longest wait for a free connection before a request fails.
@@ -32,7 +35,13 @@ impl StoreConfig {
     /// Settings with the usual number of connections.
     #[must_use]
     pub fn new(database_url: impl Into<String>, application_name: impl Into<String>) -> Self {
-        Self { database_url: database_url.into(), connections_max: 16, application_name: application_name.into(), keys: None }
+        Self {
+            database_url: database_url.into(),
+            connections_max: 16,
+            application_name: application_name.into(),
+            keys: None,
+            archive: ArchiveConfig::default(),
+        }
     }
 }
 
@@ -42,6 +51,7 @@ impl Store {
     /// # Errors
     /// Where the database can't be reached or has not been migrated.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        let archive = Archive::open(&config.archive)?;
         let options: PgConnectOptions = config.database_url.parse()?;
         let options = options.application_name(&config.application_name);
         let pool = PgPoolOptions::new()
@@ -57,7 +67,7 @@ impl Store {
         let snapshots = snapshot::Snapshots::new(pool.clone());
         let (passed_by, keys) = (Counts::default(), privacy::Keys::new(config.keys.clone()));
         let tail = tail::Tail::new();
-        let inner = Inner { pool, types, schemas, appender, snapshots, passed_by, markings, keys, newest, tail };
+        let inner = Inner { pool, types, schemas, appender, archive, snapshots, passed_by, markings, keys, newest, tail };
         let store = Self { inner: Arc::new(inner) };
         if store.inner.keys.are_set() {
             // Also finds out at the start whether the master keys can be read.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::append::Expected;
 use crate::privacy::PrivacyError;
+use crate::archive::ArchiveError;
 use crate::stream_state::StreamState;
 
 /// The store could not do its work; nothing is known to have changed unless the text says so.
@@ -67,6 +68,9 @@ pub enum StoreError {
     /// A payload could not be written as JSON.
     #[error("an event could not be encoded: {0}")]
     Encode(#[from] serde_json::Error),
+    /// The archive could not be read or written; what is not archived is not concerned.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The server does not take writes: it follows another one.
     #[error("the database is a standby or read-only; point DATABASE_URL at the primary")]
     ReadOnly,

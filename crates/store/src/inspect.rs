@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::error::StoreError;
-use crate::read::PAGE_BYTES_MAX;
+use crate::rows::{PAGE_BYTES_MAX, StreamRange};
 use crate::stored::{StoredEvent, stored_columns};
 
 /// The head of a stream.
@@ -175,30 +175,24 @@ impl Store {
         direction: Direction,
         limit: i64,
     ) -> Result<Option<StoredPage>, StoreError> {
-        let statement = match direction {
-            Direction::Forward => concat!(
-                "select ",
-                stored_columns!(),
-                " from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
-                 left join es.event_type t using (type_id)
-                 where s.tenant_id = $1 and s.stream_id = $2 and e.version >= $3 order by e.version limit $4"
-            ),
-            Direction::Backward => concat!(
-                "select ",
-                stored_columns!(),
-                " from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
-                 left join es.event_type t using (type_id)
-                 where s.tenant_id = $1 and s.stream_id = $2 and e.version <= $3 order by e.version desc limit $4"
-            ),
+        // One more than wanted tells whether there is more.
+        let count = limit.saturating_add(1);
+        let after = from_version.saturating_sub(1);
+        let range = StreamRange { hidden_too: true, ..StreamRange::after(tenant, stream_id, after, count) };
+        let rows = match direction {
+            Direction::Forward => self.stream_rows(&range).await?,
+            Direction::Backward => {
+                let until = self.stream_end(&range).await?.version.min(from_version);
+                let after = (until - count).max(0);
+                let mut rows = self.stream_rows(&StreamRange { after, until, ..range }).await?;
+                rows.reverse();
+                rows
+            }
         };
-        let mut events: Vec<StoredEvent> = sqlx::query_as(statement)
-            .bind(tenant.0)
-            .bind(stream_id)
-            .bind(from_version)
-            // One more than wanted tells whether there is more.
-            .bind(limit.saturating_add(1))
-            .fetch_all(self.pool())
-            .await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            events.push(self.stored(row).await?);
+        }
         if events.is_empty() && self.stream_head(tenant, stream_id).await?.is_none() {
             return Ok(None);
         }
@@ -221,12 +215,11 @@ impl Store {
     /// # Errors
     /// Where the database does not answer.
     pub async fn event_at(&self, position: i64) -> Result<Option<StoredEvent>, StoreError> {
-        let statement = concat!(
-            "select ",
-            stored_columns!(),
-            " from es.event e left join es.event_type t using (type_id) where e.position = $1"
-        );
-        Ok(sqlx::query_as(statement).bind(position).fetch_optional(self.pool()).await?)
+        let rows = self.rows_after(position.saturating_sub(1), 1).await?;
+        match rows.into_iter().find(|row| row.position == position) {
+            Some(row) => self.stored(row).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The event with an id. No index has it, so this reads the log until the event is found.
@@ -239,7 +232,10 @@ impl Store {
             stored_columns!(),
             " from es.event e left join es.event_type t using (type_id) where e.event_id = $1 limit 1"
         );
-        Ok(sqlx::query_as(statement).bind(event_id).fetch_optional(self.pool()).await?)
+        match sqlx::query_as(statement).bind(event_id).fetch_optional(self.pool()).await? {
+            None => self.archived_with_id(event_id).await,
+            found => Ok(found),
+        }
     }
 
     /// Looks at the `window` positions after `after`, but not beyond `to`, and takes what matches: the work of one call
@@ -249,7 +245,7 @@ impl Store {
     /// Where the database does not answer.
     pub async fn scan(&self, selection: &Selection, after: i64, to: i64, window: i64) -> Result<Scanned, StoreError> {
         let position = after.saturating_add(window).min(to).max(after);
-        let events = self.matching(selection, after, position, window).await?;
+        let events = self.matching(selection, (after, position), window).await?;
         let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
         let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
         let position = events.last().filter(|_| is_cut).map_or(position, |last| last.position);
@@ -267,28 +263,34 @@ impl Store {
         after: i64,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.matching(selection, after, i64::MAX, limit).await
+        self.matching(selection, (after, i64::MAX), limit).await
     }
 
-    async fn matching(
+    /// Those of them that are in the log.
+    pub(crate) async fn matching_live(
         &self,
         selection: &Selection,
-        after: i64,
-        to: i64,
+        (after, to): (i64, i64),
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let categories: Vec<i16> = selection.categories.iter().map(|category| category.number()).collect();
         let statement = concat!(
             "select ",
             stored_columns!(),
-            " from es.event e left join es.event_type t using (type_id)
-             where e.position > $1 and e.position <= $2 and ($3::int is null or e.tenant_id = $3)
-               and (cardinality($4::smallint[]) = 0 or e.category = any($4))
-               and (cardinality($5::text[]) = 0
-                    or e.type_id = any(array(select type_id from es.event_type where name = any($5))))
-               and ($6::uuid is null or e.stream_id = $6)
-               and ($7::timestamptz is null or e.recorded_at >= $7)
-             order by e.position limit $8"
+            " from (
+                 select m.*, sum(octet_length(payload)) over (order by position) as bytes
+                 from (
+                     select * from es.event e
+                     where e.position > $1 and e.position <= $2 and ($3::int is null or e.tenant_id = $3)
+                       and (cardinality($4::smallint[]) = 0 or e.category = any($4))
+                       and (cardinality($5::text[]) = 0
+                            or e.type_id = any(array(select type_id from es.event_type where name = any($5))))
+                       and ($6::uuid is null or e.stream_id = $6)
+                       and ($7::timestamptz is null or e.recorded_at >= $7)
+                     order by e.position limit $8
+                 ) m
+             ) e left join es.event_type t using (type_id)
+             where e.bytes - octet_length(e.payload) < $9 order by e.position"
         );
         Ok(sqlx::query_as(statement)
             .bind(after)
@@ -310,20 +312,9 @@ impl Store {
     /// Where the database does not answer.
     pub async fn version_at(&self, tenant: TenantId, stream_id: Uuid, at: Moment) -> Result<i64, StoreError> {
         let (position, recorded_at) = match at {
-            Moment::Position(position) => (Some(position), None),
-            Moment::Time(time) => (None, Some(time.get())),
+            Moment::Position(position) => (position, None),
+            Moment::Time(time) => (i64::MAX, Some(time.get())),
         };
-        let version = sqlx::query_scalar(
-            "select coalesce(max(e.version), 0) from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
-             where s.tenant_id = $1 and s.stream_id = $2 and ($3::bigint is null or e.position <= $3)
-               and ($4::timestamptz is null or e.recorded_at <= $4)",
-        )
-        .bind(tenant.0)
-        .bind(stream_id)
-        .bind(position)
-        .bind(recorded_at)
-        .fetch_one(self.pool())
-        .await?;
-        Ok(version)
+        self.version_until(tenant, stream_id, position, recorded_at).await
     }
 }

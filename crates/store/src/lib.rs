@@ -6,6 +6,7 @@
 
 mod append;
 mod appender;
+mod archive;
 mod chain;
 mod connect;
 pub mod diagnosis;
@@ -22,6 +23,7 @@ mod passed_by;
 mod privacy;
 mod read;
 mod recorded;
+mod rows;
 mod schemas;
 mod stream_state;
 mod stored;
@@ -38,6 +40,10 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 pub use self::append::{APPEND_BYTES_MAX, Append, Appended, CommandContext, EVENT_BYTES_MAX, Expected, StreamWrite};
+pub use self::archive::{
+    ArchiveConfig, ArchiveError, ArchiveFinding, ArchiveRun, ArchiveState, ArchiveStep, ArchivedPartition, Candidate,
+    Reader, Verdict, set_partition_len,
+};
 pub use self::chain::{Content, Hash, NOTHING, Tip, batch_digest, batch_seal, event_hash};
 pub use self::connect::StoreConfig;
 pub use self::cursor::{CursorError, Identity};
@@ -78,6 +84,7 @@ struct Inner {
     snapshots: snapshot::Snapshots,
     markings: privacy::Markings,
     keys: privacy::Keys,
+    archive: archive::Archive,
     /// The newest position that this process has appended: wakes readers of the same process at once.
     newest: watch::Sender<i64>,
     tail: tail::Tail,

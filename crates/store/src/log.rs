@@ -175,16 +175,7 @@ impl EventLog for Store {
     }
 
     async fn version_at(&self, tenant: TenantId, stream_id: Uuid, position: i64) -> Result<i64, StoreError> {
-        let version: Option<i64> = sqlx::query_scalar(
-            "select max(e.version) from es.stream s join es.event e on e.stream_no = s.stream_no
-             where s.tenant_id = $1 and s.stream_id = $2 and e.position between s.stream_no and $3",
-        )
-        .bind(tenant.0)
-        .bind(stream_id)
-        .bind(position)
-        .fetch_one(self.pool())
-        .await?;
-        Ok(version.unwrap_or(0))
+        self.version_until(tenant, stream_id, position, None).await
     }
 
     async fn set_stream_state(

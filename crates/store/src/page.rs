@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::error::StoreError;
-use crate::read::{PAGE_BYTES_MAX, Row, decode};
+use crate::read::decode;
 use crate::recorded::Recorded;
+use crate::rows::{Row, Wanted};
 
 /// Which events a reader is subscribed to.
 #[derive(Clone, Copy, Debug)]
@@ -61,29 +62,12 @@ impl Store {
             return Ok(LogPage { up_to: position, ..LogPage::default() });
         }
         let ignored = self.inner.types.ids_of(to.ignored);
+        let wanted = Wanted { categories: to.categories.iter().map(|category| category.number()).collect(), ignored };
         // Positions have no gaps, so a stretch of them is a page, however few of its events are wanted. Head first: what
         // is committed after it is beyond the stretch.
-        let rows: Vec<Row> = sqlx::query_as(
-            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
-                    correlation_id, causation_id, actor_id, trace, payload
-             from (
-                 select *, sum(octet_length(payload)) over (order by position) as bytes
-                 from es.event
-                 where position > $1 and position <= $2 and category = any($3) and type_id <> all($4)
-             ) page
-             where bytes - octet_length(payload) < $5 order by position",
-        )
-        .bind(position)
-        .bind(up_to)
-        .bind(to.categories.iter().map(|category| category.number()).collect::<Vec<_>>())
-        .bind(ignored)
-        .bind(PAGE_BYTES_MAX)
-        .fetch_all(self.pool())
-        .await?;
-        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
-        let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
-        let full = is_cut || up_to - position >= limit;
-        let up_to = rows.last().filter(|_| is_cut).map_or(up_to, |last| last.position);
+        let (rows, looked_at) = self.wanted_rows(&wanted, position, up_to).await?;
+        let full = looked_at < up_to || up_to - position >= limit;
+        let up_to = looked_at;
         self.decode_leniently(rows, LogPage { up_to, full, ..LogPage::default() }, to.categories).await
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use pcs_domain::ids::{ActorId, CommandId, SubjectId, TenantId};
 use pcs_domain::{Aggregate, Category, DomainEvent, EventSet, Timestamp, Unread};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::Store;
@@ -13,14 +12,13 @@ use crate::chain::Tip;
 use crate::error::StoreError;
 use crate::privacy::sealed_for;
 use crate::recorded::{Record, Recorded};
+use crate::rows::{Row, StreamRange};
 use crate::snapshot::HEAD_EVENTS;
 use crate::tail::Entry;
 use crate::types::TypeName;
 
 /// Events of a stream that are read at once while an aggregate is loaded.
 const STREAM_PAGE_LEN: i64 = 500;
-/// Payload of one page of the log, in bytes, above which no further event is added to it.
-pub(crate) const PAGE_BYTES_MAX: i64 = 32 * 1024 * 1024;
 
 /// An aggregate's state and the version of its stream.
 #[derive(Clone, Debug)]
@@ -39,35 +37,6 @@ impl<A: Default> Default for Loaded<A> {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(crate) struct Row {
-    pub(crate) position: i64,
-    pub(crate) tenant_id: i32,
-    pub(crate) stream_id: Uuid,
-    pub(crate) version: i64,
-    pub(crate) event_id: Uuid,
-    pub(crate) category: i16,
-    pub(crate) type_id: i16,
-    pub(crate) recorded_at: OffsetDateTime,
-    pub(crate) command_id: Uuid,
-    pub(crate) correlation_id: Option<Uuid>,
-    pub(crate) causation_id: Option<Uuid>,
-    pub(crate) actor_id: Option<Uuid>,
-    pub(crate) trace: Option<String>,
-    pub(crate) payload: String,
-}
-
-/// What folding an aggregate needs of a row.
-#[derive(sqlx::FromRow)]
-struct FoldRow {
-    position: i64,
-    stream_no: i64,
-    version: i64,
-    type_id: i16,
-    hash: Vec<u8>,
-    payload: String,
-}
-
 impl Store {
     /// Events of a stream after a version, in order, at most `limit`; none of a stream that is deleted or tombstoned.
     ///
@@ -80,19 +49,7 @@ impl Store {
         after_version: i64,
         limit: i64,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "select e.position, e.tenant_id, e.stream_id, e.version, e.event_id, e.category, e.type_id, e.recorded_at,
-                    e.command_id, e.correlation_id, e.causation_id, e.actor_id, e.trace, e.payload
-             from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
-             where s.tenant_id = $1 and s.stream_id = $2 and s.state in (0, 2) and e.version > $3
-             order by e.version limit $4",
-        )
-        .bind(tenant.0)
-        .bind(stream_id)
-        .bind(after_version)
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
+        let rows = self.stream_rows(&StreamRange::after(tenant, stream_id, after_version, limit)).await?;
         self.decode(rows, &Category::ALL).await
     }
 
@@ -120,12 +77,14 @@ impl Store {
         subscribed: &[Category],
     ) -> Result<Vec<Recorded>, StoreError> {
         let rows = self.rows_after(position, limit).await?;
+        self.note_shredded(&rows);
         self.decode(rows, subscribed).await
     }
 
     /// The same rows for followers that want different ones: what can't be read is an entry like any other.
     pub(crate) async fn entries_after(&self, position: i64, limit: i64) -> Result<Vec<Entry>, StoreError> {
         let rows = self.rows_after(position, limit).await?;
+        self.note_shredded(&rows);
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             let name = match self.type_name(row.position, row.type_id).await {
@@ -138,26 +97,11 @@ impl Store {
         Ok(entries)
     }
 
-    async fn rows_after(&self, position: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "select position, tenant_id, stream_id, version, event_id, category, type_id, recorded_at, command_id,
-                    correlation_id, causation_id, actor_id, trace, payload
-             from (
-                 select *, sum(octet_length(payload)) over (order by position) as bytes
-                 from (select * from es.event where position > $1 order by position limit $2) page
-             ) page
-             where bytes - octet_length(payload) < $3 order by position",
-        )
-        .bind(position)
-        .bind(limit)
-        .bind(PAGE_BYTES_MAX)
-        .fetch_all(self.pool())
-        .await?;
+    /// Whoever tails the log need not wait until the kept key of a shredded subject is old.
+    fn note_shredded(&self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.category == Category::DataSubject.number()) {
-            // Whoever tails the log need not wait until the kept key of a shredded subject is old.
             self.inner.keys.forget(TenantId(row.tenant_id), SubjectId(row.stream_id));
         }
-        Ok(rows)
     }
 
     /// The position of the newest event; 0 where there is none.
@@ -190,22 +134,10 @@ impl Store {
         let mut snapshot_version = 0;
         let mut page_len = if A::SNAPSHOT.is_some() { HEAD_EVENTS } else { STREAM_PAGE_LEN };
         loop {
-            let rows: Vec<FoldRow> = sqlx::query_as(
-                "select e.position, e.stream_no, e.version, e.type_id, e.hash, e.payload
-                 from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
-                 where s.tenant_id = $1 and s.stream_id = $2 and s.state in (0, 2)
-                   and e.version > $3 and e.version <= $4
-                 order by e.version limit $5",
-            )
-            .bind(tenant.0)
-            .bind(stream_id)
-            .bind(loaded.revision)
-            .bind(version)
-            .bind(page_len)
-            .fetch_all(self.pool())
-            .await?;
+            let after = StreamRange::after(tenant, stream_id, loaded.revision, page_len);
+            let rows = self.stream_rows(&StreamRange { until: version, ..after }).await?;
             let last_page = rows.len() < usize::try_from(page_len).unwrap_or(usize::MAX);
-            for FoldRow { position, stream_no, version, type_id, hash, payload } in rows {
+            for Row { position, stream_no, version, type_id, hash, payload, .. } in rows {
                 let (name, schema_version) = self.type_name(position, type_id).await?;
                 let event = A::Event::decode(&name, schema_version, &payload).map_err(|source| StoreError::Decode {
                     position,

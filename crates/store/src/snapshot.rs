@@ -117,7 +117,7 @@ impl Snapshot {
 }
 
 /// A snapshot's version and state, and the number and hash of its stream where the event of that version is there.
-type KeptRow = (i64, String, Option<i64>, Option<Vec<u8>>);
+type KeptRow = (i64, String, i64, Option<Vec<u8>>);
 
 impl Store {
     /// The newest snapshot of a stream between two versions, both excluded and included in this order; none where there
@@ -130,7 +130,9 @@ impl Store {
         up_to: i64,
     ) -> Result<Option<Loaded<A>>, StoreError> {
         let kept: Option<KeptRow> = sqlx::query_as(
-            "select k.version, k.state, e.stream_no, e.hash
+            // The event may be archived; where it is the newest, the stream's head has its hash as well.
+            "select k.version, k.state, s.stream_no,
+                    coalesce(e.hash, case s.version when k.version then s.head_hash end)
              from es.snapshot k
              join es.stream s on s.stream_id = k.stream_id and s.tenant_id = k.tenant_id
              left join es.event e
@@ -147,8 +149,8 @@ impl Store {
         .fetch_optional(self.pool())
         .await?;
         let Some((version, text, stream_no, hash)) = kept else { return Ok(None) };
-        let tip = stream_no.zip(hash.and_then(|hash| hash.try_into().ok()));
-        let tip = tip.map(|(stream_no, hash)| Tip { stream_no, version, hash });
+        let hash = hash.and_then(|hash| hash.try_into().ok());
+        let tip = hash.map(|hash| Tip { stream_no, version, hash });
         match format.decode(&text) {
             Ok(state) => Ok(Some(Loaded { state, revision: version, tip })),
             Err(error) => {

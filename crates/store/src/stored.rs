@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::chain::{Content, Hash};
 use crate::error::StoreError;
+use crate::rows;
+use crate::types::TypeName;
 
 /// The columns of [`StoredEvent`], of `es.event e` joined with `es.event_type t`.
 macro_rules! stored_columns {
@@ -59,6 +61,31 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
+    /// A row, and the name and version of its type where it has one.
+    pub(crate) fn new(row: rows::Row, type_name: Option<TypeName>) -> Self {
+        let (type_name, schema_version) =
+            type_name.map_or_else(Default::default, |(name, version)| (name.to_string(), version));
+        Self {
+            position: row.position,
+            tenant: TenantId(row.tenant_id),
+            stream_id: row.stream_id,
+            version: row.version,
+            event_id: row.event_id,
+            category: row.category,
+            type_name,
+            schema_version,
+            recorded_at: Timestamp::new(row.recorded_at),
+            command_id: row.command_id,
+            correlation_id: row.correlation_id,
+            causation_id: row.causation_id,
+            actor_id: row.actor_id,
+            trace: row.trace,
+            payload: row.payload,
+            stream_no: row.stream_no,
+            hash: row.hash,
+        }
+    }
+
     /// `<category>-<uuid>`, or only the id where this build does not know the category.
     #[must_use]
     pub fn stream_name(&self) -> String {

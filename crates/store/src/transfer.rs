@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::read::PAGE_BYTES_MAX;
+use crate::rows::PAGE_BYTES_MAX;
 use crate::stored::stored_columns;
 use crate::{Store, StoredEvent};
 
@@ -306,6 +306,8 @@ impl Export {
             .bind(PAGE_BYTES_MAX)
             .fetch_all(store.pool())
             .await?;
+        // Asked afterwards: what left the log before is missing in what was just read.
+        store.refuse_archived(self.position + 1, to).await?;
         let bytes: usize = rows.iter().map(|row| row.event.payload.len()).sum();
         let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
         self.position = rows.last().filter(|_| is_cut).map_or(to, |last| last.event.position);
@@ -363,6 +365,7 @@ impl Store {
     /// # Errors
     /// Where the database does not answer.
     pub async fn log_id(&self) -> Result<Option<Uuid>, StoreError> {
-        Ok(sqlx::query_scalar("select event_id from es.event where position = 1").fetch_optional(self.pool()).await?)
+        let first = self.rows_after(0, 1).await?;
+        Ok(first.first().filter(|row| row.position == 1).map(|row| row.event_id))
     }
 }

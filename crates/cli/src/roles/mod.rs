@@ -8,7 +8,7 @@ use clap::Args;
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{KeySource, Store, StoreConfig};
 
-pub use self::settings::{DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs};
+pub use self::settings::{ArchiveArgs, DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::telemetry;
 
@@ -62,6 +62,9 @@ pub struct Work {
 pub struct Migrate {
     #[command(flatten)]
     database: DatabaseArgs,
+    /// Cuts an empty log into partitions of this many positions, instead of 10,000,000.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(10..=1_000_000_000))]
+    partition_len: Option<i64>,
 }
 
 impl Serve {
@@ -135,6 +138,9 @@ impl Migrate {
         telemetry::start(LOG_FILTER);
         let pool = sqlx::PgPool::connect(&self.database.url()?).await?;
         pcs_store::migrate(&pool).await?;
+        if let Some(partition_len) = self.partition_len {
+            pcs_store::set_partition_len(&pool, partition_len).await?;
+        }
         if let Some(credentials) = pcs_auth::bootstrap(&pool).await? {
             // Shown once and kept nowhere: only its hash is in the database.
             eprintln!("The first administrator is {}; its API key: {}", credentials.email, credentials.api_key);
@@ -148,7 +154,7 @@ async fn connect_store(
     keys: Option<KeySource>,
     name: &str,
 ) -> anyhow::Result<Store> {
-    Ok(Store::connect(&StoreConfig { keys, ..StoreConfig::new(database.url()?, name) }).await?)
+    Ok(Store::connect(&StoreConfig { keys, ..database.store(name)? }).await?)
 }
 
 fn start_hints(lifecycle: &Lifecycle, store: &Store, nats: &NatsArgs, name: &str) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use pcs_bus::BusConfig;
-use pcs_store::KeySource;
+use pcs_store::{ArchiveConfig, KeySource, StoreConfig};
 
 use crate::local::{self, Endpoints};
 
@@ -17,9 +17,19 @@ pub struct DatabaseArgs {
     /// PostgreSQL as postgres://user:password@host:port/database; that of the nearest .local where it is not given.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    #[command(flatten)]
+    archive: ArchiveArgs,
 }
 
 impl DatabaseArgs {
+    /// The settings of a store on it.
+    ///
+    /// # Errors
+    /// Where there is no address.
+    pub fn store(&self, name: &str) -> anyhow::Result<StoreConfig> {
+        Ok(StoreConfig { archive: self.archive.config(), ..StoreConfig::new(self.url()?, name) })
+    }
+
     /// The address, given or found.
     ///
     /// # Errors
@@ -57,6 +67,25 @@ impl KeyArgs {
             (None, Some(text)) => Some(KeySource::Text(text.into())),
             (Some(_) | None, _) => self.file().map(KeySource::File),
         }
+    }
+}
+
+/// Where archived events are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ArchiveArgs {
+    /// The archive of old events as file:///folder or s3://bucket/prefix; S3 takes the usual AWS_… variables
+    #[arg(long, env = "PCS_ARCHIVE_URL", value_name = "URL", global = true)]
+    archive_url: Option<String>,
+}
+
+impl ArchiveArgs {
+    /// The settings of the archive: the address, and what the environment says of S3.
+    #[must_use]
+    pub fn config(&self) -> ArchiveConfig {
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let options = variables.filter(|(name, _)| name.starts_with("AWS_")).collect();
+        ArchiveConfig { url: self.archive_url.clone().filter(|url| !url.trim().is_empty()), options }
     }
 }
 

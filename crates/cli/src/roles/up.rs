@@ -11,7 +11,7 @@ use pcs_server::{Checked, ReadinessCheck};
 use pcs_store::{KeySource, Store, StoreConfig};
 
 use super::services;
-use super::settings::{KeyArgs, ServeArgs, WorkArgs};
+use super::settings::{ArchiveArgs, KeyArgs, ServeArgs, WorkArgs};
 use crate::client::connection::Connection;
 use crate::commands::run::RunArgs;
 use crate::lifecycle::{self, Lifecycle, Stage};
@@ -42,6 +42,8 @@ pub struct Up {
     /// Uses this PostgreSQL and starts none.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    #[command(flatten)]
+    archive: ArchiveArgs,
     /// Uses this NATS and starts none.
     #[arg(long, env = "NATS_URL", hide_env_values = true)]
     nats_url: Option<String>,
@@ -114,7 +116,11 @@ impl Up {
             Some(KeySource::Text(text)) => KeySource::Text(text),
             Some(KeySource::File(_)) | None => KeySource::File(local::key_file_or_new(&self.local_dir)?),
         };
-        let config = StoreConfig { keys: Some(keys), ..StoreConfig::new(database_url.as_str(), "pcs up") };
+        let config = StoreConfig {
+            keys: Some(keys),
+            archive: self.archive.config(),
+            ..StoreConfig::new(database_url.as_str(), "pcs up")
+        };
         let store = Store::connect(&config).await?;
         let bus = Bus::connect(&BusConfig { url: nats_url.clone(), name: "pcs up".to_owned() }).await?;
         // For roles that run beside this process, such as a second `pcs serve`.

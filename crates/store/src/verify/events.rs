@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::{Check, Finding, Verification};
 use crate::chain::{self, Hash, NOTHING};
 use crate::error::StoreError;
-use crate::read::PAGE_BYTES_MAX;
+use crate::rows::PAGE_BYTES_MAX;
 use crate::stored::stored_columns;
 use crate::{Store, StoredEvent};
 

@@ -91,6 +91,7 @@ impl Verification {
         let head = store.head().await?;
         let from = from.max(1);
         let to = to.unwrap_or(head).min(head).max(from - 1);
+        store.refuse_archived(from, to).await?;
         let is_whole = from == 1 && to == head;
         Ok(Self { checks: checks.to_vec(), from, to, is_whole, position: from - 1, stage: Stage::Events })
     }

@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::commands::exit::CliError;
 use crate::commands::output::{Align, Output};
 use crate::local::Endpoints;
+use crate::roles::ArchiveArgs;
 
 /// Connections of a tool: it reads along with the system and must not take its connections away.
 const CONNECTIONS_MAX: u32 = 4;
@@ -22,6 +23,8 @@ pub struct ConsoleArgs {
     /// PostgreSQL as postgres://user:password@host:port/database; that of the nearest .local where it is not given
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// The tenant whose streams and events are meant: 1 where one is needed, else all
     #[arg(long, value_name = "N", global = true)]
     pub tenant: Option<i32>,
@@ -83,6 +86,7 @@ impl Console {
     pub async fn store(&self) -> Result<Store, CliError> {
         let mut config = StoreConfig::new(self.database_url()?, APPLICATION_NAME);
         config.connections_max = CONNECTIONS_MAX;
+        config.archive = self.args.archive.config();
         Ok(Store::connect(&config).await?)
     }
 

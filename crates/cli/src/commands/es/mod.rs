@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod bench;
+pub mod archive;
 pub mod console;
 pub mod doctor;
 pub mod event;
@@ -71,6 +72,9 @@ pub enum EsCommand {
     /// Look at, add and change the master keys of personal data
     #[command(subcommand)]
     Keys(subjects::KeysCommand),
+    /// Move closed partitions of the log into object storage, verify them there, take them back
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
 }
 
 impl EsArgs {
@@ -103,6 +107,7 @@ impl EsArgs {
             EsCommand::Subjects(subjects) => subjects.execute(&mut console).await,
             EsCommand::Shred(shred) => shred.execute(&mut console).await,
             EsCommand::Keys(command) => command.execute(&mut console).await,
+            EsCommand::Archive(command) => command.execute(&mut console).await,
         }
     }
 }
