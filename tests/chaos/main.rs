@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "what a test needs and does not get is its failure")]
 
 mod cluster;
+mod es_chaos;
 
 use std::time::Duration;
 

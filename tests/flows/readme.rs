@@ -51,6 +51,8 @@ async fn every_command_of_the_readme_runs() {
     }
     let credentials = std::fs::read_to_string(format!("{local}/credentials.json")).expect("they are kept");
     let credentials: Value = serde_json::from_str(&credentials).expect("they are JSON");
+    let endpoints = std::fs::read_to_string(format!("{local}/endpoints.json")).expect("they are kept");
+    let endpoints: Value = serde_json::from_str(&endpoints).expect("they are JSON");
     let commands = commands();
     assert!(commands.len() >= 8, "the console blocks were not found");
     for (line, code) in commands {
@@ -61,6 +63,7 @@ async fn every_command_of_the_readme_runs() {
             .current_dir(repository())
             .env("PCS_URL", credentials["url"].as_str().expect("an address"))
             .env("PCS_API_KEY", credentials["api_key"].as_str().expect("a key"))
+            .env("DATABASE_URL", endpoints["database_url"].as_str().expect("an address"))
             .output()
             .expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -6,12 +6,14 @@
 pub mod address;
 pub mod bench;
 pub mod archive;
+pub mod chaos;
 pub mod console;
 pub mod doctor;
 pub mod event;
 pub mod epoch;
 pub mod event_view;
 pub mod export;
+pub mod folded;
 pub mod import;
 pub mod park;
 pub mod progress;
@@ -55,6 +57,10 @@ pub enum EsCommand {
     Import(import::ImportArgs),
     /// Verify that the log is whole; exits with 1 and says where it is not
     Verify(verify::Verify),
+    /// Prove on this machine, with kills and cuts, that nothing is lost or doubled; exits with 1 where something is
+    Chaos(chaos::Chaos),
+    #[command(hide = true)]
+    ChaosPart(chaos::Part),
     /// Examine the database under the log; exits with 1 where something is bad
     Doctor(doctor::Doctor),
     /// Measure appends and reads on this hardware, in a database that is made for it and dropped
@@ -100,6 +106,8 @@ impl EsArgs {
             EsCommand::Export(export) => export.execute(&mut console).await,
             EsCommand::Import(import) => import.execute(&mut console).await,
             EsCommand::Verify(verify) => verify.execute(&mut console).await,
+            EsCommand::Chaos(chaos) => chaos.execute(&mut console).await,
+            EsCommand::ChaosPart(part) => part.execute(&mut console).await,
             EsCommand::Doctor(doctor) => doctor.execute(&mut console).await,
             EsCommand::Bench(bench) => bench.execute(&mut console).await,
             EsCommand::Projection(command) => command.execute(&mut console).await,

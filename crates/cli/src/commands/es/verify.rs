@@ -3,14 +3,19 @@
 use clap::ValueEnum;
 use pcs_store::{Check, Finding, Store, Verification};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::console::Console;
+use super::folded;
 use super::progress::Progress;
 use super::selection::Range;
 use crate::commands::exit::{CliError, ExitStatus};
 
 /// Findings that are told; beyond it they are only counted, so that a log that is wrong all over needs no more memory.
 const FINDINGS_MAX: usize = 1_000;
+
+/// The name of the check that compares read models with the fold.
+const PROJECTIONS: &str = "projections";
 
 /// What can be verified.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -23,6 +28,8 @@ pub enum Subject {
     Schemas,
     /// Events and batches have the hashes of what is stored
     Chain,
+    /// Read models are what the whole log folds to
+    Projections,
     /// All of these
     All,
 }
@@ -44,7 +51,25 @@ pub(super) struct Report {
     checks: Vec<&'static str>,
     positions: u64,
     found: u64,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
+}
+
+/// Something that is not as it must be, and where.
+#[derive(Serialize)]
+struct Found {
+    check: &'static str,
+    position: Option<i64>,
+    tenant: Option<i32>,
+    stream_id: Option<Uuid>,
+    version: Option<i64>,
+    what: String,
+}
+
+impl From<Finding> for Found {
+    fn from(finding: Finding) -> Self {
+        let Finding { check, position, tenant, stream_id, version, what } = finding;
+        Self { check: check.name(), position, tenant, stream_id, version, what }
+    }
 }
 
 impl Subject {
@@ -54,8 +79,13 @@ impl Subject {
             Self::Versions => vec![Check::Versions],
             Self::Schemas => vec![Check::Schemas],
             Self::Chain => vec![Check::Chain],
+            Self::Projections => Vec::new(),
             Self::All => Check::ALL.to_vec(),
         }
+    }
+
+    fn has_projections(self) -> bool {
+        matches!(self, Self::Projections | Self::All)
     }
 }
 
@@ -72,6 +102,9 @@ impl Verify {
         };
         if !checks.is_empty() {
             verify_log(&store, &checks, self.range, &mut report, console).await?;
+        }
+        if self.what.has_projections() {
+            verify_projections(&store, &mut report, console).await?;
         }
         report.ok = report.found == 0;
         if console.json() {
@@ -97,7 +130,7 @@ async fn verify_log(
     let mut progress = Progress::new("verifying", verification.total(), &console.output);
     while let Some(findings) = verification.next(store).await? {
         for finding in findings {
-            report.add(finding, &progress, console)?;
+            progress.suspend(|| report.add(finding.into(), console))?;
         }
         progress.show(verification.done(), &mut console.output);
     }
@@ -105,13 +138,27 @@ async fn verify_log(
     Ok(())
 }
 
+/// Folds every projection again, beside the living one, and compares the two at one position.
+async fn verify_projections(store: &Store, report: &mut Report, console: &mut Console) -> Result<(), CliError> {
+    report.checks.push(PROJECTIONS);
+    for projection in pcs_projections::all() {
+        for difference in folded::compare(store, &*projection).await? {
+            let folded::Difference { position, what } = difference;
+            let position = Some(position);
+            let found = Found { check: PROJECTIONS, position, tenant: None, stream_id: None, version: None, what };
+            report.add(found, console)?;
+        }
+    }
+    Ok(())
+}
+
 impl Report {
     /// Tells a finding: to people at once, to programs in the report.
-    fn add(&mut self, finding: Finding, progress: &Progress, console: &mut Console) -> Result<(), CliError> {
+    fn add(&mut self, finding: Found, console: &mut Console) -> Result<(), CliError> {
         self.found += 1;
         let is_told = self.found <= u64::try_from(FINDINGS_MAX).unwrap_or(u64::MAX);
         if is_told && !console.json() {
-            progress.suspend(|| console.output.line(&sentence(&finding)))?;
+            console.output.line(&sentence(&finding))?;
         }
         if is_told {
             self.findings.push(finding);
@@ -121,8 +168,8 @@ impl Report {
 }
 
 /// `positions: position 7: …`, with as much of the place as there is.
-fn sentence(finding: &Finding) -> String {
-    let mut text = finding.check.name().to_owned();
+fn sentence(finding: &Found) -> String {
+    let mut text = finding.check.to_owned();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!(" {name} {value}"));
