@@ -13,6 +13,7 @@ mod pgbench;
 mod report;
 mod results;
 mod settings;
+mod snapshot;
 mod tail;
 mod visible;
 
@@ -28,12 +29,14 @@ enum Benchmark {
     Visible,
     Tail,
     Gsm8k,
+    Snapshot,
     Growth,
     Memory,
 }
 
 impl Benchmark {
-    const ALL: [Self; 6] = [Self::Append, Self::Visible, Self::Tail, Self::Gsm8k, Self::Growth, Self::Memory];
+    const ALL: [Self; 7] =
+        [Self::Append, Self::Visible, Self::Tail, Self::Gsm8k, Self::Snapshot, Self::Growth, Self::Memory];
 
     /// The name on the command line, and the first word of its rows.
     fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Benchmark {
             Self::Visible => "visible",
             Self::Tail => "tail",
             Self::Gsm8k => "gsm8k",
+            Self::Snapshot => "snapshot",
             Self::Growth => "growth",
             Self::Memory => "memory",
         }
@@ -64,6 +68,7 @@ impl Benchmark {
             Self::Visible => visible::measure(settings).await,
             Self::Tail => tail::measure(settings).await,
             Self::Gsm8k => gsm8k::measure(settings).await,
+            Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,
         }

@@ -22,3 +22,4 @@ mod transfer;
 mod verification;
 mod subscriptions;
 mod wakeups;
+mod time_travel;

@@ -9,5 +9,6 @@ where r.tenant_id = $1 and r.run_id = $2 and r.position > $3
   and ($5::bool is null or (r.status = 'passed') = $5)
   and ($6::bigint is null or r.version = $6)
   and ($7::uuid is null or r.case_id = $7)
+  and ($9::bigint is null or r.position <= $9)
 order by r.position
 limit $8

@@ -11,6 +11,7 @@ pub mod card_detail;
 pub mod card_list;
 pub mod execution_results;
 pub mod run_summary;
+pub mod past;
 
 mod build;
 mod cautious;
@@ -26,6 +27,7 @@ mod lease;
 mod page;
 mod parked;
 mod policy;
+mod reader;
 mod row;
 mod runner;
 mod status;

@@ -11,6 +11,8 @@ use crate::readiness::Readiness;
 
 /// Most requested runs that are checked at once: each may keep a core busy for seconds.
 const RUN_CHECKS_MAX: usize = 2;
+/// Most reads of the past at once: each holds two connections while it folds.
+const PAST_READS_MAX: usize = 3;
 
 /// Everything that a route may use; clones share it.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub struct AppState {
     readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
     run_checks: Arc<Semaphore>,
+    past_reads: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -32,6 +35,7 @@ impl AppState {
             readiness: Arc::new(readiness),
             metrics: Arc::new(Metrics::new()),
             run_checks: Arc::new(Semaphore::new(RUN_CHECKS_MAX)),
+            past_reads: Arc::new(Semaphore::new(PAST_READS_MAX)),
         }
     }
 
@@ -52,6 +56,11 @@ impl AppState {
     /// Places for checks of requested runs.
     pub(crate) fn run_checks(&self) -> &Arc<Semaphore> {
         &self.run_checks
+    }
+
+    /// Places for reads of the past.
+    pub(crate) fn past_reads(&self) -> &Arc<Semaphore> {
+        &self.past_reads
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {

@@ -31,6 +31,7 @@ mod snapshot;
 mod transfer;
 mod subscription;
 mod tail;
+mod time_travel;
 mod types;
 mod verify;
 

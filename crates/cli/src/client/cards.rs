@@ -44,6 +44,11 @@ impl Api {
         self.get(&["cards", id], &[]).await
     }
 
+    /// A card as it was: at a position of the log, or at a time.
+    pub async fn card_as_of(&self, id: &str, as_of: &str) -> Result<Card, ApiError> {
+        self.get(&["cards", id], &[("as_of", as_of)]).await
+    }
+
     /// Makes a card.
     pub async fn create_card(&self, card: &NewCard) -> Result<Card, ApiError> {
         self.command(Method::POST, &["cards"], card, None).await

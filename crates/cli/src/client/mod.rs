@@ -96,7 +96,8 @@ impl Api {
         if !query.is_empty() || position > 0 {
             let mut pairs = url.query_pairs_mut();
             pairs.extend_pairs(query);
-            if position > 0 {
+            // The past is not waited for.
+            if position > 0 && !query.iter().any(|(name, _)| *name == "as_of") {
                 pairs.append_pair("min_position", &position.to_string());
             }
         }

@@ -32,6 +32,11 @@ impl Api {
         self.get(&["runs", id], &[]).await
     }
 
+    /// A run as it was: at a position of the log, or at a time.
+    pub async fn run_as_of(&self, id: &str, as_of: &str) -> Result<Run, ApiError> {
+        self.get(&["runs", id], &[("as_of", as_of)]).await
+    }
+
     /// A page of runs.
     pub async fn runs(
         &self,

@@ -100,6 +100,16 @@ async fn reads_wait_for_the_position_of_the_last_command() {
 }
 
 #[tokio::test]
+async fn a_read_of_the_past_waits_for_nothing() {
+    let server = FakeServer::in_order(vec![card().with("pcs-position", "41"), card()]);
+    let api = server.api();
+    api.create_card(&new_card()).await.unwrap();
+    api.card_as_of("c1", "2026-01-02T05:04:05+02:00").await.unwrap();
+    let asked = "GET /api/v1/cards/c1?as_of=2026-01-02T05%3A04%3A05%2B02%3A00";
+    assert_eq!(server.lines(), ["POST /api/v1/cards", asked]);
+}
+
+#[tokio::test]
 async fn a_change_names_the_revision_that_it_saw() {
     let server = FakeServer::in_order(vec![card()]);
     let change = CardChange { prompt: Some("new".to_owned()), ..CardChange::default() };

@@ -47,6 +47,9 @@ pub struct List {
 pub struct Show {
     /// The run's id
     pub run: String,
+    /// Show it as it was, at a position of the log or at a time such as 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub as_of: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -156,7 +159,11 @@ fn run_row(run: &Run) -> Vec<String> {
 }
 
 async fn show(api: &Api, show: &Show, output: &mut Output) -> Result<(), CliError> {
-    let run = api.run(target::run_id(&show.run)?).await?;
+    let id = target::run_id(&show.run)?;
+    let run = match &show.as_of {
+        Some(as_of) => api.run_as_of(id, as_of).await?,
+        None => api.run(id).await?,
+    };
     if show.json {
         return output.json(&run);
     }

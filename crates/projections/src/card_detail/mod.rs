@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 pub use self::queries::{CaseRow, VersionRow, cases, version, versions};
+pub(crate) use self::queries::{cases_in, version_in, versions_in};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.

@@ -1,5 +1,7 @@
 //! Reads of a card's versions and cases.
 
+use std::ops::DerefMut;
+
 use pcs_domain::Timestamp;
 use pcs_domain::assertion::Assertion;
 use pcs_domain::data_subject::{Guarded, Subject};
@@ -7,10 +9,11 @@ use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::cursor::List;
 use crate::page::{self, Page};
+use crate::reader::Reader;
 use crate::{ReadError, row, subject};
 
 /// A version of a card's prompt.
@@ -111,16 +114,26 @@ pub async fn versions(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<Page<VersionRow>, ReadError> {
+    versions_in(&mut Reader::living(pool).await?, tenant, card, cursor, limit).await
+}
+
+pub(crate) async fn versions_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    card: PromptCardId,
+    cursor: Option<&str>,
+    limit: i64,
+) -> Result<Page<VersionRow>, ReadError> {
     let after = cursor.map(|cursor| List::Versions.number(cursor)).transpose()?;
-    let rows: Vec<VersionRow> = sqlx::query_as(
+    let rows: Vec<VersionRow> = sqlx::query_as(reader.sql(
         "select version, prompt, message, author, created_at from read.card_version
          where tenant_id = $1 and card_id = $2 and version > $3 order by version limit $4",
-    )
+    ))
     .bind(tenant.0)
     .bind(card.0)
     .bind(after.unwrap_or(0))
     .bind(page::len(limit) + 1)
-    .fetch_all(pool)
+    .fetch_all(reader.connection())
     .await?;
     Ok(Page::new(rows, limit, |version| List::Versions.after_number(i64::from(version.version))))
 }
@@ -135,14 +148,23 @@ pub async fn version(
     card: PromptCardId,
     version: u32,
 ) -> Result<Option<VersionRow>, ReadError> {
-    let row = sqlx::query_as(
+    version_in(&mut Reader::living(pool).await?, tenant, card, version).await
+}
+
+pub(crate) async fn version_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    card: PromptCardId,
+    version: u32,
+) -> Result<Option<VersionRow>, ReadError> {
+    let row = sqlx::query_as(reader.sql(
         "select version, prompt, message, author, created_at from read.card_version
          where tenant_id = $1 and card_id = $2 and version = $3",
-    )
+    ))
     .bind(tenant.0)
     .bind(card.0)
     .bind(i64::from(version))
-    .fetch_optional(pool)
+    .fetch_optional(reader.connection())
     .await?;
     Ok(row)
 }
@@ -158,17 +180,27 @@ pub async fn cases(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<Page<CaseRow>, ReadError> {
+    cases_in(&mut Reader::living(pool).await?, tenant, card, cursor, limit).await
+}
+
+pub(crate) async fn cases_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    card: PromptCardId,
+    cursor: Option<&str>,
+    limit: i64,
+) -> Result<Page<CaseRow>, ReadError> {
     let after = cursor.map(|cursor| List::Cases.number(cursor)).transpose()?;
-    let rows: Vec<PlacedCase> = sqlx::query_as(
+    let rows: Vec<PlacedCase> = sqlx::query_as(reader.sql(
         "select case_id, ordinal, name, input, expected_output, assertions, threshold, subject, created_at
          from read.test_case
          where tenant_id = $1 and card_id = $2 and ordinal > $3 and not removed order by ordinal limit $4",
-    )
+    ))
     .bind(tenant.0)
     .bind(card.0)
     .bind(after.unwrap_or(-1))
     .bind(page::len(limit) + 1)
-    .fetch_all(pool)
+    .fetch_all(reader.connection())
     .await?;
     Ok(Page::new(rows, limit, |placed| List::Cases.after_number(placed.ordinal)).map(|placed| placed.case))
 }

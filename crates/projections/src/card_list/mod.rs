@@ -14,6 +14,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 pub use self::queries::{CardFilter, CardRow, by_id, by_title, page};
+pub(crate) use self::queries::{by_id_in, rows_in};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.

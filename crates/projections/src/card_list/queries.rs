@@ -1,16 +1,20 @@
 //! Reads of the card list.
 
 use std::collections::BTreeMap;
+use std::ops::DerefMut;
 
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::cursor::List;
 use crate::page::{self, Page};
+use crate::reader::Reader;
 use crate::{ReadError, row, storable};
 
 /// A card as the API returns it.
@@ -113,10 +117,23 @@ pub async fn page(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<Page<CardRow>, ReadError> {
-    let (after_at, after_id) = cursor.map(|cursor| List::Cards.moment(cursor)).transpose()?.unzip();
+    let after = cursor.map(|cursor| List::Cards.moment(cursor)).transpose()?;
+    let rows = rows_in(&mut Reader::living(pool).await?, tenant, filter, after, page::len(limit) + 1).await?;
+    Ok(Page::new(rows, limit, |card| List::Cards.after_moment(card.created_at, card.id.0)))
+}
+
+/// The newest cards before a moment and an id, at most `limit`.
+pub(crate) async fn rows_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    filter: &CardFilter,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<CardRow>, sqlx::Error> {
+    let (after_at, after_id) = after.unzip();
     // Made to fit as the stored texts were: with a NUL character the database would refuse the whole query.
     let fitted = |text: &Option<String>| text.as_deref().map(|text| storable::text(text).into_owned());
-    let rows: Vec<CardRow> = sqlx::query_as(include_str!("../../queries/card_page.sql"))
+    sqlx::query_as(reader.sql(include_str!("../../queries/card_page.sql")))
         // Planned for these very conditions: a plan for all of them can use the index of none.
         .persistent(false)
         .bind(tenant.0)
@@ -128,10 +145,9 @@ pub async fn page(
         .bind(filter.archived)
         .bind(after_at)
         .bind(after_id)
-        .bind(page::len(limit) + 1)
-        .fetch_all(pool)
-        .await?;
-    Ok(Page::new(rows, limit, |card| List::Cards.after_moment(card.created_at, card.id.0)))
+        .bind(limit)
+        .fetch_all(reader.connection())
+        .await
 }
 
 /// A search without the dashes that exclude nothing: PostgreSQL stacks up those in a row and fails beyond 32 of them.
@@ -151,14 +167,22 @@ fn words(search: &str) -> String {
 /// # Errors
 /// Where the database does not answer.
 pub async fn by_id(pool: &PgPool, tenant: TenantId, id: PromptCardId) -> Result<Option<CardRow>, ReadError> {
-    let row = sqlx::query_as(
+    by_id_in(&mut Reader::living(pool).await?, tenant, id).await
+}
+
+pub(crate) async fn by_id_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    id: PromptCardId,
+) -> Result<Option<CardRow>, ReadError> {
+    let row = sqlx::query_as(reader.sql(
         "select id, title, description, prompt, category, tags, metadata, created_by, created_at, updated_at,
                 version, is_public, archived, labels, case_count, revision
          from read.card where tenant_id = $1 and id = $2",
-    )
+    ))
     .bind(tenant.0)
     .bind(id.0)
-    .fetch_optional(pool)
+    .fetch_optional(reader.connection())
     .await?;
     Ok(row)
 }

@@ -19,6 +19,7 @@ use sqlx::PgConnection;
 pub use self::queries::{
     Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
 };
+pub(crate) use self::queries::{by_id_in, page_in};
 use crate::{BoxFuture, Projection, ProjectionError, storable, subject};
 
 /// The name of the projection and of its checkpoint.

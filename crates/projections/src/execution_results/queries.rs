@@ -1,15 +1,18 @@
 //! Reads of results: those of a run, and one with all its attempts.
 
+use std::ops::DerefMut;
+
 use pcs_domain::Timestamp;
 use pcs_domain::data_subject::{Guarded, SHREDDED, Subject};
 use pcs_domain::ids::{ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::cursor::List;
 use crate::page::{self, Page};
+use crate::reader::Reader;
 use crate::{ReadError, row, storable, subject};
 
 /// How an execution came out.
@@ -211,6 +214,8 @@ pub struct ResultFilter {
     pub version: Option<u32>,
     /// Of this case.
     pub case_id: Option<TestCaseId>,
+    /// Recorded at or before this position.
+    pub up_to: Option<i64>,
 }
 
 impl FromRow<'_, PgRow> for ResultRow {
@@ -275,8 +280,18 @@ pub async fn page(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<Page<ResultRow>, ReadError> {
+    page_in(&mut Reader::living(pool).await?, (tenant, run), filter, cursor, limit).await
+}
+
+pub(crate) async fn page_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    (tenant, run): (TenantId, TestRunId),
+    filter: &ResultFilter,
+    cursor: Option<&str>,
+    limit: i64,
+) -> Result<Page<ResultRow>, ReadError> {
     let after = cursor.map(|cursor| List::Results.number(cursor)).transpose()?;
-    let rows: Vec<ResultRow> = sqlx::query_as(include_str!("../../queries/result_page.sql"))
+    let rows: Vec<ResultRow> = sqlx::query_as(reader.sql(include_str!("../../queries/result_page.sql")))
         .persistent(false)
         .bind(tenant.0)
         .bind(run.0)
@@ -286,7 +301,8 @@ pub async fn page(
         .bind(filter.version.map(i64::from))
         .bind(filter.case_id.map(|case| case.0))
         .bind(page::len(limit) + 1)
-        .fetch_all(pool)
+        .bind(filter.up_to)
+        .fetch_all(reader.connection())
         .await?;
     Ok(Page::new(rows, limit, |result| List::Results.after_number(result.position)))
 }
@@ -300,13 +316,21 @@ pub async fn by_id(
     tenant: TenantId,
     execution: ExecutionId,
 ) -> Result<Option<ExecutionDetail>, ReadError> {
-    let result: Option<ResultRow> = sqlx::query_as(include_str!("../../queries/result_by_id.sql"))
+    by_id_in(&mut Reader::living(pool).await?, tenant, execution).await
+}
+
+pub(crate) async fn by_id_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    execution: ExecutionId,
+) -> Result<Option<ExecutionDetail>, ReadError> {
+    let result: Option<ResultRow> = sqlx::query_as(reader.sql(include_str!("../../queries/result_by_id.sql")))
         .bind(tenant.0)
         .bind(execution.0)
-        .fetch_optional(pool)
+        .fetch_optional(reader.connection())
         .await?;
     let Some(result) = result else { return Ok(None) };
-    Ok(Some(ExecutionDetail { result, attempts: attempts(pool, tenant, execution).await? }))
+    Ok(Some(ExecutionDetail { result, attempts: attempts_in(reader, tenant, execution).await? }))
 }
 
 /// The failed attempts of an execution, in order; also of one that has no result yet.
@@ -314,13 +338,21 @@ pub async fn by_id(
 /// # Errors
 /// Where the database does not answer.
 pub async fn attempts(pool: &PgPool, tenant: TenantId, execution: ExecutionId) -> Result<Vec<Attempt>, ReadError> {
-    let rows = sqlx::query_as(
+    attempts_in(&mut Reader::living(pool).await?, tenant, execution).await
+}
+
+async fn attempts_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    execution: ExecutionId,
+) -> Result<Vec<Attempt>, ReadError> {
+    let rows = sqlx::query_as(reader.sql(
         "select attempt, worker, class, error, retry_at, at, subject from read.execution_attempt
          where tenant_id = $1 and execution_id = $2 order by attempt",
-    )
+    ))
     .bind(tenant.0)
     .bind(execution.0)
-    .fetch_all(pool)
+    .fetch_all(reader.connection())
     .await?;
     Ok(rows)
 }

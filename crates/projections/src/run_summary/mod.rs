@@ -1,6 +1,7 @@
 //! `run_summary.v1`: one row a run, and for each of its models how many results there are, and what they took.
 
 mod latency;
+mod past;
 mod queries;
 mod save;
 
@@ -16,7 +17,9 @@ use pcs_store::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub(crate) use self::past::count_past;
 pub use self::queries::{Latency, ModelSummary, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
+pub(crate) use self::queries::{add_models, by_id_in, rows_in};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.
@@ -164,7 +167,7 @@ impl<'a> Changes<'a> {
         match event {
             ExecutionEvent::Finished(finished) => self.count(recorded.tenant, finished),
             ExecutionEvent::DeadLettered(e) => {
-                self.counts.entry(model_key(recorded.tenant, &e.cell)).or_default().errors += 1;
+                self.add(model_key(recorded.tenant, &e.cell), None, Counts { errors: 1, ..Counts::default() });
             }
             // Another attempt follows: there is no result yet.
             ExecutionEvent::AttemptFailed(_) => (),
@@ -172,20 +175,35 @@ impl<'a> Changes<'a> {
     }
 
     fn count(&mut self, tenant: TenantId, finished: &'a Finished) {
-        let key = model_key(tenant, &finished.cell);
-        *self.latencies.entry((key.clone(), latency::bucket(finished.answer.latency_ms))).or_default() += 1;
-        let counts = self.counts.entry(key).or_default();
-        if finished.grade.passed {
-            counts.passed += 1;
-        } else {
-            counts.failed += 1;
+        let cost = finished.answer.cost_micro_usd;
+        let counts = Counts {
+            passed: i64::from(finished.grade.passed),
+            failed: i64::from(!finished.grade.passed),
+            errors: 0,
+            input_tokens: storable::measure(finished.answer.input_tokens),
+            output_tokens: storable::measure(finished.answer.output_tokens),
+            cost_micro_usd: cost.map_or(0, storable::measure),
+            priced: i64::from(cost.is_some()),
+        };
+        self.add(model_key(tenant, &finished.cell), Some(finished.answer.latency_ms), counts);
+    }
+
+    /// Adds results of one model; where they have a latency, all have the same one.
+    fn add(&mut self, key: ModelKey<'a>, latency_ms: Option<u64>, counts: Counts) {
+        if let Some(latency_ms) = latency_ms {
+            // Cut as in a result's row, so that rows and events give the same count.
+            let bucket = latency::bucket(latency_ms.min(storable::MEASURE_MAX));
+            let latency = self.latencies.entry((key.clone(), bucket)).or_default();
+            *latency += counts.passed + counts.failed;
         }
-        counts.input_tokens += storable::measure(finished.answer.input_tokens);
-        counts.output_tokens += storable::measure(finished.answer.output_tokens);
-        if let Some(cost) = finished.answer.cost_micro_usd {
-            counts.cost_micro_usd += storable::measure(cost);
-            counts.priced += 1;
-        }
+        let sum = self.counts.entry(key).or_default();
+        sum.passed += counts.passed;
+        sum.failed += counts.failed;
+        sum.errors += counts.errors;
+        sum.input_tokens += counts.input_tokens;
+        sum.output_tokens += counts.output_tokens;
+        sum.cost_micro_usd += counts.cost_micro_usd;
+        sum.priced += counts.priced;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads of runs: their request, how far they are, and what each model did.
 
 use std::collections::HashMap;
+use std::ops::DerefMut;
 
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestRunId};
@@ -8,12 +9,14 @@ use pcs_domain::test_run::Lane;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::latency;
 use crate::cursor::List;
 use crate::page::{self, Page};
+use crate::reader::Reader;
 use crate::{ReadError, row};
 
 /// Whether a run goes on.
@@ -206,20 +209,33 @@ pub async fn page(
     cursor: Option<&str>,
     limit: i64,
 ) -> Result<Page<Run>, ReadError> {
-    let (after_at, after_id) = cursor.map(|cursor| List::Runs.moment(cursor)).transpose()?.unzip();
-    let rows: Vec<Run> = sqlx::query_as(include_str!("../../queries/run_page.sql"))
+    let after = cursor.map(|cursor| List::Runs.moment(cursor)).transpose()?;
+    let mut reader = Reader::living(pool).await?;
+    let rows = rows_in(&mut reader, tenant, filter, after, page::len(limit) + 1).await?;
+    let mut page = Page::new(rows, limit, |run| List::Runs.after_moment(run.requested_at, run.id.0));
+    add_models(&mut reader, tenant, &mut page.items).await?;
+    Ok(page)
+}
+
+/// The newest runs before a moment and an id, at most `limit`, as yet without their models.
+pub(crate) async fn rows_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    filter: &RunFilter,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Run>, sqlx::Error> {
+    let (after_at, after_id) = after.unzip();
+    sqlx::query_as(reader.sql(include_str!("../../queries/run_page.sql")))
         .persistent(false)
         .bind(tenant.0)
         .bind(filter.card_id.map(|card| card.0))
         .bind(filter.status.map(RunStatus::name))
         .bind(after_at)
         .bind(after_id)
-        .bind(page::len(limit) + 1)
-        .fetch_all(pool)
-        .await?;
-    let mut page = Page::new(rows, limit, |run| List::Runs.after_moment(run.requested_at, run.id.0));
-    add_models(pool, tenant, &mut page.items).await?;
-    Ok(page)
+        .bind(limit)
+        .fetch_all(reader.connection())
+        .await
 }
 
 /// The run with an id.
@@ -227,31 +243,43 @@ pub async fn page(
 /// # Errors
 /// Where the database does not answer.
 pub async fn by_id(pool: &PgPool, tenant: TenantId, id: TestRunId) -> Result<Option<Run>, ReadError> {
-    let run: Option<Run> = sqlx::query_as(
+    by_id_in(&mut Reader::living(pool).await?, tenant, id).await
+}
+
+pub(crate) async fn by_id_in<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    id: TestRunId,
+) -> Result<Option<Run>, ReadError> {
+    let run: Option<Run> = sqlx::query_as(reader.sql(
         "select id, name, status, card_id, card_revision, versions, models, repeats, cases, planned, lane,
                 requested_by, requested_at, ended_at, revision
          from read.run where tenant_id = $1 and id = $2",
-    )
+    ))
     .bind(tenant.0)
     .bind(id.0)
-    .fetch_optional(pool)
+    .fetch_optional(reader.connection())
     .await?;
     let mut runs: Vec<Run> = run.into_iter().collect();
-    add_models(pool, tenant, &mut runs).await?;
+    add_models(reader, tenant, &mut runs).await?;
     Ok(runs.pop())
 }
 
 /// Adds the models' counts, and their sums as the runs' totals.
-async fn add_models(pool: &PgPool, tenant: TenantId, runs: &mut [Run]) -> Result<(), sqlx::Error> {
+pub(crate) async fn add_models<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    runs: &mut [Run],
+) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id.0).collect();
-    let percentiles = percentiles(pool, tenant, &ids).await?;
-    let rows = sqlx::query(
+    let percentiles = percentiles(reader, tenant, &ids).await?;
+    let rows = sqlx::query(reader.sql(
         "select run_id, ordinal, model, passed, failed, errors, input_tokens, output_tokens, cost_micro_usd, priced
          from read.run_model where tenant_id = $1 and run_id = any($2::uuid[]) order by run_id, ordinal",
-    )
+    ))
     .bind(tenant.0)
     .bind(&ids)
-    .fetch_all(pool)
+    .fetch_all(reader.connection())
     .await?;
     let mut models = HashMap::<Uuid, Vec<ModelSummary>>::new();
     for row in rows {
@@ -271,16 +299,16 @@ async fn add_models(pool: &PgPool, tenant: TenantId, runs: &mut [Run]) -> Result
     Ok(())
 }
 
-async fn percentiles(
-    pool: &PgPool,
+async fn percentiles<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
     tenant: TenantId,
     ids: &[Uuid],
 ) -> Result<HashMap<(Uuid, i32), Latency>, sqlx::Error> {
     let rows: Vec<(Uuid, i32, Option<i16>, Option<i16>)> =
-        sqlx::query_as(include_str!("../../queries/run_percentiles.sql"))
+        sqlx::query_as(reader.sql(include_str!("../../queries/run_percentiles.sql")))
             .bind(tenant.0)
             .bind(ids)
-            .fetch_all(pool)
+            .fetch_all(reader.connection())
             .await?;
     let latency = |p50: Option<i16>, p95: Option<i16>| Latency {
         p50: p50.map(latency::latency_ms),

@@ -1,5 +1,6 @@
 //! What is around every route: the request's name, its time-outs, its log line and metrics, and the form of all errors.
 
+pub(crate) mod as_of;
 pub(crate) mod authenticate;
 pub(crate) mod command;
 pub(crate) mod idempotency;

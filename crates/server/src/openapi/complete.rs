@@ -36,6 +36,7 @@ fn complete_gated(path: &str, method: &str, operation: &mut Map<String, Value>) 
         add_problem(operation, "404", "There is no such thing");
     }
     if !COMMANDS.contains(&method) {
+        complete_read(operation);
         return;
     }
     add_problem(operation, "400", "The body is not JSON, or a header is malformed");
@@ -54,6 +55,20 @@ fn complete_gated(path: &str, method: &str, operation: &mut Map<String, Value>) 
         if status.starts_with('2') {
             answer["headers"] = command_headers();
         }
+    }
+}
+
+/// A read that can go back in time says in a header what moment its answer is of.
+fn complete_read(operation: &mut Map<String, Value>) {
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    if !parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "as_of")) {
+        return;
+    }
+    if let Some(answer) = operation.get_mut("responses").and_then(|responses| responses.get_mut("200")) {
+        answer["headers"]["Pcs-Position"] = json!({
+            "description": "With as_of: the position that the answer is of. Further pages ask for it.",
+            "schema": { "type": "integer", "format": "int64" },
+        });
     }
 }
 

@@ -98,11 +98,16 @@ fn row(id: PromptCardId, state: &PromptCard, revision: i64, past: &Provenance) -
     })
 }
 
-/// Whether there is such a card, by its own history: an empty list of a card is not the same as no card.
-pub(crate) async fn must_exist(state: &AppState, tenant: TenantId, id: PromptCardId) -> Result<(), Problem> {
+/// Whether there is such a card at a position, by its own history: an empty list of a card is not the same as no card.
+pub(crate) async fn must_exist(
+    state: &AppState,
+    tenant: TenantId,
+    id: PromptCardId,
+    position: i64,
+) -> Result<(), Problem> {
     let first = state.store().read_stream(tenant, id.0, 0, 1).await?;
     match first.first() {
-        Some(event) if event.category == Category::PromptCard => Ok(()),
+        Some(event) if event.category == Category::PromptCard && event.position <= position => Ok(()),
         _ => Err(PromptCardRejection::NotFound.into()),
     }
 }

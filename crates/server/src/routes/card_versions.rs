@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use pcs_auth::{Action, Principal, authorize};
 use pcs_domain::ids::PromptCardId;
-use pcs_projections::Page;
 use pcs_projections::card_detail::{self, VersionRow};
 use serde::{Deserialize, Serialize};
 use similar::{ChangeTag, TextDiff};
@@ -15,7 +14,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::cards::ReadQuery;
+use super::past::{self, Past};
 use super::{card_answer, wait};
+use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
 use crate::openapi::answers::{PageOf, VersionDoc};
@@ -43,6 +44,9 @@ pub(crate) struct PageQuery {
     pub(crate) cursor: Option<String>,
     /// Waits until the read model has this position.
     pub(crate) min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    pub(crate) as_of: Option<AsOf>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -55,6 +59,9 @@ pub(crate) struct DiffQuery {
     to: u32,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
 }
 
 /// What differs between two versions.
@@ -93,16 +100,20 @@ async fn list(
     Caller(principal): Caller,
     Path(id): Path<PromptCardId>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<VersionRow>>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
     let limit = limit(query.limit, LIMIT_MAX)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, card_detail::NAME, query.min_position).await?;
     let (pool, cursor) = (state.store().pool(), query.cursor.as_deref());
-    let page = card_detail::versions(pool, principal.tenant, id, cursor, limit).await?;
+    let page = match &past {
+        Some(past) => pcs_projections::past::versions(past.moment, id, cursor, limit).await?,
+        None => card_detail::versions(pool, principal.tenant, id, cursor, limit).await?,
+    };
     if page.items.is_empty() {
-        card_answer::must_exist(&state, principal.tenant, id).await?;
+        card_answer::must_exist(&state, principal.tenant, id, past::last_position(past.as_ref())).await?;
     }
-    Ok(Json(page))
+    Ok(past::answer(past.as_ref(), page))
 }
 
 /// Reads one version.
@@ -114,10 +125,12 @@ async fn read(
     Caller(principal): Caller,
     Path((id, version)): Path<(PromptCardId, u32)>,
     Query(query): Query<ReadQuery>,
-) -> Result<Json<VersionRow>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, card_detail::NAME, query.min_position).await?;
-    Ok(Json(of_card(&state, &principal, id, version).await?))
+    let version = of_card(&state, (&principal, past.as_ref()), id, version).await?;
+    Ok(past::answer(past.as_ref(), version))
 }
 
 /// Compares two versions, line by line.
@@ -128,27 +141,32 @@ async fn diff(
     Caller(principal): Caller,
     Path(id): Path<PromptCardId>,
     Query(query): Query<DiffQuery>,
-) -> Result<Json<Diff>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, card_detail::NAME, query.min_position).await?;
-    let old = of_card(&state, &principal, id, query.from).await?;
-    let new = of_card(&state, &principal, id, query.to).await?;
+    let old = of_card(&state, (&principal, past.as_ref()), id, query.from).await?;
+    let new = of_card(&state, (&principal, past.as_ref()), id, query.to).await?;
     // Two prompts of 1 MiB can keep a core busy for as long as the limit above allows.
     let compared = tokio::task::spawn_blocking(move || compare(&old, &new)).await;
-    compared.map(Json).map_err(|error| Problem::internal(error.to_string()))
+    let compared = compared.map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(past::answer(past.as_ref(), compared))
 }
 
 async fn of_card(
     state: &AppState,
-    principal: &Principal,
+    (principal, past): (&Principal, Option<&Past<'_>>),
     id: PromptCardId,
     version: u32,
 ) -> Result<VersionRow, Problem> {
-    let row = card_detail::version(state.store().pool(), principal.tenant, id, version).await?;
+    let row = match past {
+        Some(past) => pcs_projections::past::version(past.moment, id, version).await?,
+        None => card_detail::version(state.store().pool(), principal.tenant, id, version).await?,
+    };
     match row {
         Some(row) => Ok(row),
         None => {
-            card_answer::must_exist(state, principal.tenant, id).await?;
+            card_answer::must_exist(state, principal.tenant, id, past::last_position(past)).await?;
             Err(Problem::not_found("version_not_found", format!("the card has no version {version}")))
         }
     }

@@ -1,14 +1,12 @@
 //! Cards: made, found, changed, published and put away.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use pcs_auth::{Action, authorize};
 use pcs_domain::ids::PromptCardId;
 use pcs_domain::prompt_card::{Create, PromptCard, PromptCardCommand, PromptCardRejection, Revise};
-use pcs_projections::Page;
-use pcs_projections::card_list::{self, CardFilter, CardRow};
+use pcs_projections::card_list::{self, CardFilter};
 use pcs_store::execute_new;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,7 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{at, card_answer, wait, with_revision};
+use super::{at, card_answer, past, wait, with_revision};
+use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::command::{Command, CommandBody, Nothing};
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
@@ -122,6 +121,9 @@ pub(crate) struct CardQuery {
     cursor: Option<String>,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
 }
 
 /// Who may see a card.
@@ -139,6 +141,9 @@ enum Visibility {
 pub(crate) struct ReadQuery {
     /// Waits until the read model has this position.
     pub(crate) min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    pub(crate) as_of: Option<AsOf>,
 }
 
 /// Makes a card.
@@ -172,10 +177,11 @@ async fn list(
     State(state): State<AppState>,
     Caller(principal): Caller,
     Query(query): Query<CardQuery>,
-) -> Result<Json<Page<CardRow>>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
     let limit = limit(query.limit, LIMIT_MAX)?;
-    wait(&state, card_list::NAME, query.min_position).await?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
+    wait(&state, card_list::NAME, past::least_position(past.as_ref(), query.min_position)).await?;
     let filter = CardFilter {
         text: query.q,
         title: query.title,
@@ -185,7 +191,11 @@ async fn list(
         archived: query.archived,
     };
     let cursor = query.cursor.as_deref();
-    Ok(Json(card_list::page(state.store().pool(), principal.tenant, &filter, cursor, limit).await?))
+    let page = match &past {
+        Some(past) => pcs_projections::past::cards(past.moment, &filter, cursor, limit).await?,
+        None => card_list::page(state.store().pool(), principal.tenant, &filter, cursor, limit).await?,
+    };
+    Ok(past::answer(past.as_ref(), page))
 }
 
 /// Reads a card.
@@ -198,11 +208,15 @@ async fn read(
     Query(query): Query<ReadQuery>,
 ) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, card_list::NAME, query.min_position).await?;
-    let card = card_list::by_id(state.store().pool(), principal.tenant, id).await?;
+    let card = match &past {
+        Some(past) => pcs_projections::past::card(past.moment, id).await?,
+        None => card_list::by_id(state.store().pool(), principal.tenant, id).await?,
+    };
     let card = card.ok_or(PromptCardRejection::NotFound)?;
     let revision = card.revision;
-    Ok(with_revision(Json(card).into_response(), revision))
+    Ok(with_revision(past::answer(past.as_ref(), card), revision))
 }
 
 /// Changes a card: all of the change or nothing.

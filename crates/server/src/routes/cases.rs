@@ -9,8 +9,7 @@ use pcs_domain::assertion::Assertion;
 use pcs_domain::data_subject::Guarded;
 use pcs_domain::ids::{CommandId, PromptCardId, TenantId, TestCaseId};
 use pcs_domain::prompt_card::{CaseDraft, DraftSubject, OnDuplicate, PromptCardCommand, PromptCardEvent};
-use pcs_projections::Page;
-use pcs_projections::card_detail::{self, CaseRow};
+use pcs_projections::card_detail;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -20,7 +19,7 @@ use utoipa_axum::routes;
 use super::card_versions::PageQuery;
 use super::cards::act;
 use super::subjects::subject_name;
-use super::{card_answer, of_command, wait};
+use super::{card_answer, of_command, past, wait};
 use crate::edge::authenticate::Caller;
 use crate::edge::command::{Command, CommandBody, Nothing};
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
@@ -126,18 +125,22 @@ async fn list(
     Caller(principal): Caller,
     Path(id): Path<PromptCardId>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<CaseRow>>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
     let limit = limit(query.limit, LIMIT_MAX)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, card_detail::NAME, query.min_position).await?;
     let (pool, cursor) = (state.store().pool(), query.cursor.as_deref());
-    let mut page = card_detail::cases(pool, principal.tenant, id, cursor, limit).await?;
+    let mut page = match &past {
+        Some(past) => pcs_projections::past::cases(past.moment, id, cursor, limit).await?,
+        None => card_detail::cases(pool, principal.tenant, id, cursor, limit).await?,
+    };
     let sealed = page.items.iter_mut().map(|case| case as &mut dyn Guarded);
     state.store().reveal(principal.tenant, sealed).await?;
     if page.items.is_empty() {
-        card_answer::must_exist(&state, principal.tenant, id).await?;
+        card_answer::must_exist(&state, principal.tenant, id, past::last_position(past.as_ref())).await?;
     }
-    Ok(Json(page))
+    Ok(past::answer(past.as_ref(), page))
 }
 
 /// Adds cases: all of them or none. Those that the card has, unchanged, are left alone.

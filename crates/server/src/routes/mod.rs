@@ -11,6 +11,7 @@ pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
 pub(crate) mod projections;
+pub(crate) mod past;
 pub(crate) mod system;
 
 use std::time::Duration;

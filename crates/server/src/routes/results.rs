@@ -1,12 +1,11 @@
 //! Results of runs, and the whole story of one execution.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use pcs_auth::{Action, authorize};
 use pcs_domain::Timestamp;
 use pcs_domain::data_subject::Guarded;
 use pcs_domain::ids::{ExecutionId, TestCaseId, TestRunId};
-use pcs_projections::Page;
 use pcs_projections::execution_results::{self, ExecutionDetail, ResultFilter, ResultRow};
 use pcs_projections::run_summary;
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::cards::ReadQuery;
-use super::{run_answer, wait};
+use super::{past, run_answer, wait};
+use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::parameters::{Path, Query, RESULTS_LIMIT_MAX, limit};
 use crate::openapi::answers::{ExecutionDoc, PageOf, ResultDoc};
@@ -49,6 +49,9 @@ pub(crate) struct ResultQuery {
     cursor: Option<String>,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
 }
 
 /// An event of an execution.
@@ -79,21 +82,25 @@ async fn list(
     Caller(principal): Caller,
     Path(id): Path<TestRunId>,
     Query(query): Query<ResultQuery>,
-) -> Result<Json<Page<ResultRow>>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadRun)?;
     let limit = limit(query.limit, RESULTS_LIMIT_MAX)?;
-    wait_for_results(&state, query.min_position).await?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
+    wait_for_results(&state, past::least_position(past.as_ref(), query.min_position)).await?;
     let ResultQuery { model, success, version, case_id, cursor, .. } = query;
-    let filter = ResultFilter { model, success, version, case_id };
-    let pool = state.store().pool();
-    let mut page = execution_results::page(pool, principal.tenant, id, &filter, cursor.as_deref(), limit).await?;
+    let filter = ResultFilter { model, success, version, case_id, up_to: None };
+    let (pool, cursor) = (state.store().pool(), cursor.as_deref());
+    let mut page = match &past {
+        Some(past) => pcs_projections::past::results(past.moment, id, &filter, cursor, limit).await?,
+        None => execution_results::page(pool, principal.tenant, id, &filter, cursor, limit).await?,
+    };
     let sealed = page.items.iter_mut().map(|result| result as &mut dyn Guarded);
     state.store().reveal(principal.tenant, sealed).await?;
     page.items.iter_mut().for_each(ResultRow::mark_shredded);
     if page.items.is_empty() {
-        run_answer::must_exist(&state, principal.tenant, id).await?;
+        run_answer::must_exist(&state, principal.tenant, id, past::last_position(past.as_ref())).await?;
     }
-    Ok(Json(page))
+    Ok(past::answer(past.as_ref(), page))
 }
 
 /// Waits until the results are as new as the runs' summaries: who saw a run completed shall find all of its results.
@@ -111,19 +118,24 @@ async fn read(
     Caller(principal): Caller,
     Path(id): Path<ExecutionId>,
     Query(query): Query<ReadQuery>,
-) -> Result<Json<impl Serialize>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadRun)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait_for_results(&state, query.min_position).await?;
-    let detail = execution_results::by_id(state.store().pool(), principal.tenant, id).await?;
+    let detail = match &past {
+        Some(past) => pcs_projections::past::execution(past.moment, id).await?,
+        None => execution_results::by_id(state.store().pool(), principal.tenant, id).await?,
+    };
     let none = || Problem::not_found("execution_not_found", "there is no such execution, or it has no result yet");
     let mut detail = detail.ok_or_else(none)?;
     state.store().reveal(principal.tenant, detail.guarded()).await?;
     detail.mark_shredded();
     let recorded = state.store().read_stream(principal.tenant, id.0, 0, EVENTS_MAX).await?;
-    let events = recorded.into_iter().map(|event| ExecutionEvent {
+    let last = past::last_position(past.as_ref());
+    let events = recorded.into_iter().filter(|event| event.position <= last).map(|event| ExecutionEvent {
         position: event.position,
         r#type: event.type_name.to_string(),
         recorded_at: event.recorded_at,
     });
-    Ok(Json(Story { detail, events: events.collect() }))
+    Ok(past::answer(past.as_ref(), Story { detail, events: events.collect() }))
 }

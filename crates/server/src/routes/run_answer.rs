@@ -84,11 +84,16 @@ fn requested(id: TestRunId, request: &Requested, first: &Recorded) -> Result<Run
     })
 }
 
-/// Whether there is such a run, by its own history.
-pub(crate) async fn must_exist(state: &AppState, tenant: TenantId, id: TestRunId) -> Result<(), Problem> {
+/// Whether there is such a run at a position, by its own history.
+pub(crate) async fn must_exist(
+    state: &AppState,
+    tenant: TenantId,
+    id: TestRunId,
+    position: i64,
+) -> Result<(), Problem> {
     let first = state.store().read_stream(tenant, id.0, 0, 1).await?;
     match first.first() {
-        Some(event) if event.category == Category::TestRun => Ok(()),
+        Some(event) if event.category == Category::TestRun && event.position <= position => Ok(()),
         _ => Err(TestRunRejection::NotFound.into()),
     }
 }

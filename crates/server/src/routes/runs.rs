@@ -1,15 +1,14 @@
 //! Runs: requested, found, followed and stopped.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use pcs_auth::{Action, Principal, authorize};
 use pcs_domain::ids::{PromptCardId, TestRunId};
 use pcs_domain::limits;
 use pcs_domain::prompt_card::{PromptCard, PromptCardRejection};
 use pcs_domain::test_run::{Requested, TestRun, TestRunCommand, TestRunRejection};
-use pcs_projections::Page;
-use pcs_projections::run_summary::{self, Run, RunFilter};
+use pcs_projections::execution_results;
+use pcs_projections::run_summary::{self, RunFilter};
 use pcs_store::{CommandContext, ExecuteError, Loaded, execute, execute_new};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -19,7 +18,8 @@ use uuid::Uuid;
 
 use super::cards::{ReadQuery, Reason};
 use super::run_request::{self, NewRun};
-use super::{at, is_of_another_kind, run_answer, wait, with_revision};
+use super::{at, is_of_another_kind, past, run_answer, wait, with_revision};
+use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::command::Command;
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
@@ -47,6 +47,9 @@ pub(crate) struct RunQuery {
     cursor: Option<String>,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
+    /// Answers as it was: when the newest event had this position, or at this time (RFC 3339).
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -123,13 +126,21 @@ async fn list(
     State(state): State<AppState>,
     Caller(principal): Caller,
     Query(query): Query<RunQuery>,
-) -> Result<Json<Page<Run>>, Problem> {
+) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadRun)?;
     let limit = limit(query.limit, LIMIT_MAX)?;
-    wait(&state, run_summary::NAME, query.min_position).await?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
+    wait(&state, run_summary::NAME, past::least_position(past.as_ref(), query.min_position)).await?;
     let filter = RunFilter { card_id: query.card_id, status: query.status.map(Into::into) };
     let cursor = query.cursor.as_deref();
-    Ok(Json(run_summary::page(state.store().pool(), principal.tenant, &filter, cursor, limit).await?))
+    let page = match &past {
+        Some(past) => {
+            wait(&state, execution_results::NAME, Some(past.moment.position)).await?;
+            pcs_projections::past::runs(past.moment, &filter, cursor, limit).await?
+        }
+        None => run_summary::page(state.store().pool(), principal.tenant, &filter, cursor, limit).await?,
+    };
+    Ok(past::answer(past.as_ref(), page))
 }
 
 /// Reads a run with the results so far.
@@ -142,11 +153,18 @@ async fn read(
     Query(query): Query<ReadQuery>,
 ) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadRun)?;
+    let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     wait(&state, run_summary::NAME, query.min_position).await?;
-    let run = run_summary::by_id(state.store().pool(), principal.tenant, id).await?;
+    let run = match &past {
+        Some(past) => {
+            wait(&state, execution_results::NAME, Some(past.moment.position)).await?;
+            pcs_projections::past::run(past.moment, id).await?
+        }
+        None => run_summary::by_id(state.store().pool(), principal.tenant, id).await?,
+    };
     let run = run.ok_or(TestRunRejection::NotFound)?;
     let revision = run.revision;
-    Ok(with_revision(Json(run).into_response(), revision))
+    Ok(with_revision(past::answer(past.as_ref(), run), revision))
 }
 
 /// Stops a run: executions without a result will not get one.

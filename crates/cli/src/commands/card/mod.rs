@@ -159,6 +159,9 @@ pub struct Show {
     /// Another version than the newest
     #[arg(long, value_name = "N")]
     pub version: Option<u32>,
+    /// Show it as it was, at a position of the log or at a time such as 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "POSITION|TIME", conflicts_with = "version")]
+    pub as_of: Option<String>,
     /// Print the prompt alone, as it is
     #[arg(long, conflicts_with = "json")]
     pub prompt: bool,

@@ -60,6 +60,9 @@ fn card_row(card: &Card) -> Vec<String> {
 
 pub(super) async fn show(api: &Api, show: &Show, output: &mut Output) -> Result<(), CliError> {
     let mut card = target::card(api, &show.named.card).await?;
+    if let Some(as_of) = &show.as_of {
+        card = api.card_as_of(&card.id, as_of).await?;
+    }
     if let Some(number) = show.version {
         let version = api.card_version(&card.id, number).await?;
         card.prompt = version.prompt;
