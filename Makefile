@@ -25,9 +25,9 @@ test-rust:
 	$(CARGO) build --workspace --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-## Write what is generated: missing event schemas and samples.
+## Write what is generated: missing event schemas and samples, and the catalogue of events.
 gen:
-	PCS_GEN=1 $(CARGO) test --locked -p pcs-tests --test contract event_schemas -- --test-threads 1
+	PCS_GEN=1 $(CARGO) test --locked -p pcs-tests --test contract event_schemas
 
 ## Measure: `make bench`, or `make bench NAME=append`.
 bench: build

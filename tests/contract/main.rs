@@ -13,6 +13,8 @@ mod log_rules;
 mod folds;
 mod projection_rules;
 mod privacy;
+mod evolution;
+mod evolution_check;
 mod projections;
 mod reading;
 mod rebuild;

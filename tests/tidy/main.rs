@@ -17,11 +17,12 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const LIB_LINES_MAX: usize = 120;
 
 /// Which of our packages each may depend on (ARCHITECTURE.md, Rooms).
-const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
     ("pcs-domain", &[]),
     ("pcs-grading", &["pcs-domain"]),
     ("pcs-sealing", &[]),
     ("pcs-store", &["pcs-domain", "pcs-sealing"]),
+    ("pcs-schemas", &["pcs-domain"]),
     ("pcs-projections", &["pcs-domain", "pcs-store"]),
     ("pcs-bus", &["pcs-domain"]),
     ("pcs-relay", &["pcs-bus", "pcs-domain", "pcs-store"]),
@@ -40,6 +41,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
             "pcs-providers",
             "pcs-relay",
             "pcs-sealing",
+            "pcs-schemas",
             "pcs-server",
             "pcs-store",
             "pcs-worker-test-execution",
@@ -56,7 +58,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("aws-lc-rs", &["pcs-sealing"]),
     ("axum", &["pcs-server", "pcs-tests"]),
     ("genai", &["pcs-providers"]),
-    ("jsonschema", &["pcs-grading", "pcs-store", "pcs-tests"]),
+    ("jsonschema", &["pcs-grading", "pcs-schemas", "pcs-store", "pcs-tests"]),
     ("sqlx", &["pcs", "pcs-auth", "pcs-projections", "pcs-relay", "pcs-server", "pcs-store", "pcs-tests", "pcs-bench"]),
 ];
 

@@ -46,6 +46,7 @@ pub struct Metrics {
     head_position: Gauge,
     lag: Family<ProjectionLabels, Gauge>,
     projections: ProjectionGauges,
+    passed_by: Family<EventLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -65,6 +66,12 @@ struct ProjectionLabels {
     projection: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct EventLabels {
+    event: String,
+    version: i64,
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let metrics = Self {
@@ -78,6 +85,7 @@ impl Metrics {
             head_position: Gauge::default(),
             lag: Family::default(),
             projections: ProjectionGauges::default(),
+            passed_by: Family::default(),
         };
         metrics.registered()
     }
@@ -94,6 +102,8 @@ impl Metrics {
         let help = "Events that a projection has yet to apply";
         registry.register("projection_lag_events", help, self.lag.clone());
         self.projections.register(registry);
+        let help = "Events of other builds that readers of this process passed by since its start";
+        registry.register("events_passed_by", help, self.passed_by.clone());
         registry.register_collector(Box::new(self.executions.clone()));
         for agent_type in AGENT_TYPES {
             self.agents.get_or_create(&AgentLabels { agent_type }).set(0);
@@ -134,6 +144,11 @@ impl Metrics {
             self.lag.get_or_create(&ProjectionLabels { projection: state.name.clone() }).set(state.lag_events);
         }
         self.projections.set(states);
+    }
+
+    pub(crate) fn set_passed_by(&self, event: &str, version: i16, times: u64) {
+        let labels = EventLabels { event: event.to_owned(), version: version.into() };
+        self.passed_by.get_or_create(&labels).set(i64::try_from(times).unwrap_or(i64::MAX));
     }
 
     /// All metrics as text.
@@ -237,12 +252,14 @@ mod tests {
         metrics.record_execution(card(1), true);
         metrics.observe_request("GET", "/api/v1/cards/{card_id}", 200, Duration::from_millis(20));
         metrics.seen(ActorId(Uuid::nil()));
+        metrics.set_passed_by("prompt_card.pinned", 1, 3);
         let text = metrics.encode().unwrap();
         for line in [
             "prompt_executions_total{prompt_card_id=\"00000000-0000-0000-0000-000000000001\",success=\"true\"} 1",
             "http_request_duration_seconds_bucket{le=\"0.025\",method=\"GET\",route=\"/api/v1/cards/{card_id}\",status_code=\"200\"} 1",
             "http_request_duration_seconds_count{method=\"GET\",route=\"/api/v1/cards/{card_id}\",status_code=\"200\"} 1",
             "active_users 1",
+            "events_passed_by{event=\"prompt_card.pinned\",version=\"1\"} 3",
             "swarm_agents_active{agent_type=\"reviewer\"} 0",
             "# EOF",
         ] {

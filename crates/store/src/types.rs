@@ -8,7 +8,7 @@ use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::{EventSet, EventType};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::error::StoreError;
 
@@ -77,6 +77,17 @@ impl TypeRegistry {
         }
         Ok(())
     }
+}
+
+/// The types that a database knows, by name and version, in that order: what any build that was started on it can write.
+/// Unlike opening a store, it registers nothing.
+///
+/// # Errors
+/// Where the database does not answer or has not been migrated.
+pub async fn registered_types(connection: &mut PgConnection) -> Result<Vec<(String, i16)>, StoreError> {
+    Ok(sqlx::query_as("select name, schema_version from es.event_type order by name, schema_version")
+        .fetch_all(connection)
+        .await?)
 }
 
 async fn read(pool: &PgPool) -> Result<HashMap<i16, TypeName>, StoreError> {

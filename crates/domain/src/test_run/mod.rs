@@ -22,7 +22,7 @@ events! {
     pub enum TestRunEvent in TestRun {
         /// Somebody asked for the run; its executions follow from this event and the card's history.
         Requested(Requested) = "test_run.requested" version 1,
-        /// Somebody stopped it; executions without a result will not get one.
+        /// Somebody stopped it, or the system gave it up; executions without a result will not get one.
         Cancelled(Cancelled) = "test_run.cancelled" version 2
             formerly "test_run.cancelled" version 1 with nobody_for_nil,
         /// Every execution has its result.

@@ -91,6 +91,9 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
         Ok((_, Err(error))) => tracing::warn!(error = %error, "the lag of projections could not be measured"),
         Err(_) => tracing::warn!("the database was too slow to measure the log"),
     }
+    for passed in state.store().passed_by() {
+        metrics.set_passed_by(&passed.type_name, passed.schema_version, passed.times);
+    }
     let text = metrics.encode().map_err(|error| Problem::internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }

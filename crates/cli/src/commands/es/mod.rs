@@ -20,6 +20,7 @@ pub mod progress;
 pub mod projection;
 pub mod replay;
 pub mod selection;
+pub mod schema;
 pub mod stream;
 pub mod verify;
 pub mod subjects;
@@ -81,6 +82,9 @@ pub enum EsCommand {
     /// Move closed partitions of the log into object storage, verify them there, take them back
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
+    /// Check, compare and write the schemas of events
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
 }
 
 impl EsArgs {
@@ -116,6 +120,7 @@ impl EsArgs {
             EsCommand::Shred(shred) => shred.execute(&mut console).await,
             EsCommand::Keys(command) => command.execute(&mut console).await,
             EsCommand::Archive(command) => command.execute(&mut console).await,
+            EsCommand::Schema(command) => command.execute(&mut console).await,
         }
     }
 }
