@@ -287,3 +287,18 @@ async fn a_version_that_is_not_registered_is_not_written() {
     assert_eq!(event_type, "parcel.weighed.v3");
     assert_eq!(store.head().await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn the_types_of_a_database_are_those_that_any_build_registered() {
+    let database = TestDatabase::new().await;
+    let store = database.store().await;
+    append(&store, Uuid::new_v4(), &published(1)).await;
+    rewrite(&store, 1, "prompt_card.pinned", 1, "{}").await;
+    let mut connection = store.pool().acquire().await.unwrap();
+    let registered = pcs_store::registered_types(&mut connection).await.unwrap();
+    let build = pcs_schemas::Build::current();
+    let unread: Vec<&(String, i16)> =
+        registered.iter().filter(|(name, version)| build.reader_of(name, *version).is_none()).collect();
+    assert_eq!(unread, [&("prompt_card.pinned".to_owned(), 1)]);
+    assert_eq!(registered.len(), build.events.len() + 1);
+}

@@ -71,10 +71,14 @@ fn section(page: &mut String, event: &BuiltEvent, released: &Released) {
 }
 
 fn described(field: &Field) -> String {
-    match &field.default {
-        Some(default) => format!("{} Read as `{default}` where it is absent.", field.description),
-        None => field.description.clone(),
+    let mut text = field.description.clone();
+    if let Some(default) = &field.default {
+        text.push_str(&format!(" Read as `{default}` where it is absent."));
     }
+    if let Some(subject) = &field.subject {
+        text.push_str(&format!(" Encrypted for the person in `{subject}`."));
+    }
+    text
 }
 
 fn history(page: &mut String, event: &BuiltEvent, released: &Released) {

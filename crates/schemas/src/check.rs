@@ -176,7 +176,11 @@ impl Check<'_> {
             self.find(Rule::Compatible, format!("{new}#{}", found.pointer), message);
         }
         for found in refusals(before_schema, after_schema) {
-            let message = format!("a reader of {before} can't read {after}: {}; give it a step", found.message);
+            let message = format!(
+                "a reader of {before} can't read {after}: {}; give it a step, `upcast::unchanged` \
+                                   where {after} reads it as it is",
+                found.message
+            );
             self.find(Rule::Compatible, format!("{old}#{}", found.pointer), message);
         }
     }

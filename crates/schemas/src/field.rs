@@ -22,6 +22,9 @@ pub struct Field {
     /// What is read where it is absent, as far as the schema says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+    /// The field that names the person whom it is about, where it is encrypted for that person (`x-subject`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// Where it stands in the schema.
     pub pointer: String,
     /// The field's own schema, with its reference followed.
@@ -57,6 +60,7 @@ impl Listing<'_> {
                 required: required.contains(&name.as_str()),
                 description: text("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
                 default: text("default").cloned(),
+                subject: text("x-subject").and_then(Value::as_str).map(str::to_owned),
                 pointer: pointer.clone(),
                 schema: target.clone(),
             });
@@ -126,7 +130,7 @@ mod tests {
                 "Case": {
                     "type": "object",
                     "properties": {
-                        "n": { "type": ["integer", "null"], "format": "uint32", "default": 7 },
+                        "n": { "type": ["integer", "null"], "format": "uint32", "default": 7, "x-subject": "by" },
                         "lane": { "oneOf": [{ "const": "hi" }, { "const": "std" }] },
                         "id": { "$ref": "#/$defs/Id" },
                     },
@@ -154,6 +158,7 @@ mod tests {
             "by?: uuid or null | Who.",
         ];
         assert_eq!(lines, expected);
+        assert_eq!(fields(&schema)[1].subject.as_deref(), Some("by"));
         assert_eq!(fields(&schema)[1].pointer, "/properties/cases/items/properties/n");
     }
 }
