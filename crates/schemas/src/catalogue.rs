@@ -104,13 +104,14 @@ fn history(page: &mut String, event: &BuiltEvent, released: &Released) {
 
 fn told(change: &Change) -> String {
     let presence = |field: &Field| if field.required { "always" } else { "optional" };
-    match change {
-        Change::Added { field } => format!("`{}` is new ({}, {})", field.path, field.kind, presence(field)),
-        Change::Removed { field } => format!("`{}` is gone", field.path),
-        Change::Changed { before, after } => {
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => {
             let (old, new) = (presence(before), presence(after));
             format!("`{}` was {} ({old}) and is {} ({new})", after.path, before.kind, after.kind)
         }
+        (None, Some(new)) => format!("`{}` is new ({}, {})", new.path, new.kind, presence(new)),
+        (Some(gone), None) => format!("`{}` is gone", gone.path),
+        (None, None) => String::new(),
     }
 }
 

@@ -8,27 +8,15 @@ use serde_json::Value;
 use crate::compatibility::refusals;
 use crate::field::{Field, fields};
 
-/// What happened to a field.
+/// A field that differs: new without a `before`, gone without an `after`, else of another type or presence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// It is new.
-    Added {
-        /// The field.
-        field: Field,
-    },
-    /// It is gone.
-    Removed {
-        /// The field.
-        field: Field,
-    },
-    /// It has another type, or is demanded where it was not, or the other way round.
-    Changed {
-        /// As it was.
-        before: Field,
-        /// As it is.
-        after: Field,
-    },
+pub struct Change {
+    /// As it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Field>,
+    /// As it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Field>,
 }
 
 /// Two versions side by side.
@@ -51,14 +39,11 @@ pub fn diff(before: &Value, after: &Value) -> Difference {
     };
     let (old_by_path, new_by_path) = (by_path(&old), by_path(&new));
     let removed = old.iter().filter(|field| !new_by_path.contains_key(&field.path));
-    let mut changes: Vec<Change> = removed.map(|field| Change::Removed { field: field.clone() }).collect();
+    let mut changes: Vec<Change> = removed.map(|field| Change { before: Some(field.clone()), after: None }).collect();
     for after in &new {
-        match old_by_path.get(&after.path) {
-            None => changes.push(Change::Added { field: after.clone() }),
-            Some(before) if differ(before, after) => {
-                changes.push(Change::Changed { before: before.clone(), after: after.clone() });
-            }
-            Some(_) => (),
+        let before = old_by_path.get(&after.path);
+        if before.is_none_or(|before| differ(before, after)) {
+            changes.push(Change { before: before.cloned(), after: Some(after.clone()) });
         }
     }
     let reasons = |reader: &Value, writer: &Value| {
@@ -113,10 +98,10 @@ mod tests {
         let told: Vec<String> = difference
             .changes
             .iter()
-            .map(|change| match change {
-                Change::Added { field } => format!("+{}", field.path),
-                Change::Removed { field } => format!("-{}", field.path),
-                Change::Changed { before, after } => format!("{}: {} to {}", after.path, before.kind, after.kind),
+            .map(|change| match (&change.before, &change.after) {
+                (Some(before), Some(after)) => format!("{}: {} to {}", after.path, before.kind, after.kind),
+                (Some(gone), None) => format!("-{}", gone.path),
+                (None, added) => format!("+{}", added.as_ref().unwrap().path),
             })
             .collect();
         assert_eq!(told, ["-a", "b: integer to string", "+c"]);

@@ -203,10 +203,11 @@ fn told(change: &Change) -> String {
         let presence = if field.required { "always" } else { "optional" };
         format!("{}, {presence}", field.kind)
     };
-    match change {
-        Change::Added { field } => format!("+ {}: {}. {}", field.path, about(field), field.description),
-        Change::Removed { field } => format!("- {}: {}. {}", field.path, about(field), field.description),
-        Change::Changed { before, after } => format!("~ {}: {} -> {}", after.path, about(before), about(after)),
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => format!("~ {}: {} -> {}", after.path, about(before), about(after)),
+        (None, Some(new)) => format!("+ {}: {}. {}", new.path, about(new), new.description),
+        (Some(gone), None) => format!("- {}: {}. {}", gone.path, about(gone), gone.description),
+        (None, None) => String::new(),
     }
 }
 
