@@ -166,8 +166,9 @@ async fn u2_every_way_of_reading_raises_old_events_alike() {
 
     let by_stream = store.read_stream(TENANT, stream, 1, 10).await.unwrap().remove(0);
     assert_eq!((by_stream.schema_version, &by_stream.event), (1, &expected), "what is stored keeps its version");
-    assert_eq!(store.read_after(1, 10).await.unwrap(), [by_stream.clone()]);
-    assert_eq!(store.read_subscribed(1, 10, &[Category::TestRun]).await.unwrap(), [by_stream]);
+    let page = vec![by_stream];
+    assert_eq!(store.read_after(1, 10).await.unwrap(), page);
+    assert_eq!(store.read_subscribed(1, 10, &[Category::TestRun]).await.unwrap(), page);
     for version in [2, i64::MAX] {
         let loaded = store.load_at::<TestRun>(TENANT, stream, version).await.unwrap();
         assert!(matches!(loaded.state, TestRun::Cancelled(_)), "{loaded:?}");
