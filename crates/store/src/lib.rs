@@ -68,8 +68,8 @@ pub use self::subscription::{
 };
 pub use self::tail::{Filter, Follower, InvalidLane, LANES_MAX, Lane, POLL_INTERVAL, Page};
 pub use self::transfer::Export;
-pub use self::verify::{Check, Finding, Verification};
 pub use self::types::registered_types;
+pub use self::verify::{Check, Finding, Verification};
 
 /// A handle on the event store; clones share one pool, one appender and one wake-up.
 #[derive(Clone)]
