@@ -7,7 +7,7 @@ use pcs_domain::prompt_card::{PromptCardEvent, PromptCardRejection, Published};
 use pcs_domain::test_run::{Cancelled, TestRun, TestRunEvent};
 use pcs_domain::{Aggregate, Category, DecodeError, DomainEvent, EventSet, Timestamp, events};
 use pcs_projections::{Projection, ProjectionError};
-use pcs_store::{Append, CommandContext, Expected, Store, StoreError};
+use pcs_store::{Append, CommandContext, Expected, Filter, Store, StoreError};
 use pcs_tests::database::TestDatabase;
 use pcs_tests::samples;
 use schemars::JsonSchema;
@@ -169,6 +169,7 @@ async fn u2_every_way_of_reading_raises_old_events_alike() {
     let page = vec![by_stream];
     assert_eq!(store.read_after(1, 10).await.unwrap(), page);
     assert_eq!(store.read_subscribed(1, 10, &[Category::TestRun]).await.unwrap(), page);
+    assert_eq!(store.follow(Filter::all()).read(1, 10).await.unwrap().events, page, "what subscriptions are handed");
     for version in [2, i64::MAX] {
         let loaded = store.load_at::<TestRun>(TENANT, stream, version).await.unwrap();
         assert!(matches!(loaded.state, TestRun::Cancelled(_)), "{loaded:?}");
