@@ -162,7 +162,7 @@ fn labelled() -> pcs_domain::prompt_card::Labelled {
 
 /// The log of an earlier schema is chained by the migration, and appends go on behind it.
 #[tokio::test]
-async fn a_log_of_an_earlier_schema_is_chained_as_it_is() {
+async fn o5_a_log_of_an_earlier_schema_is_chained_as_it_is() {
     let database = TestDatabase::empty().await;
     let pool = sqlx::PgPool::connect(&database.url).await.unwrap();
     pcs_store::migrate_to(&pool, 5).await.unwrap();

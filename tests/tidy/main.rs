@@ -184,3 +184,44 @@ fn nothing_names_the_machine_it_was_written_on() {
         }
     }
 }
+
+/// The groups of the acceptance list and how many cases each has.
+const CASES: [(char, usize); 16] = [
+    ('A', 19),
+    ('I', 10),
+    ('M', 4),
+    ('Q', 6),
+    ('R', 9),
+    ('G', 13),
+    ('S', 10),
+    ('C', 12),
+    ('P', 11),
+    ('B', 10),
+    ('N', 4),
+    ('U', 4),
+    ('D', 5),
+    ('T', 1),
+    ('X', 4),
+    ('O', 7),
+];
+
+#[test]
+fn every_case_of_the_acceptance_list_has_a_test_or_a_reason() {
+    let page = std::fs::read_to_string(repository().join("docs/acceptance.md")).expect("the list is there");
+    let code: String = sources().into_iter().map(|(_, text)| text).collect();
+    for (group, number) in CASES.iter().flat_map(|(group, len)| (1..=*len).map(move |number| (group, number))) {
+        let start = format!("| {group}{number} |");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
+        assert_eq!(rows.len(), 1, "{group}{number} stands {} times in docs/acceptance.md", rows.len());
+        let held = rows[0].trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+        let excused = held.starts_with("not applicable: ") || held.starts_with("not tested: ");
+        assert!(excused || !named.is_empty(), "{group}{number} has neither a test nor a reason");
+        for name in named {
+            assert!(
+                code.contains(&format!("fn {name}")) || code.contains(&format!("    {name}\n")),
+                "{name} is nowhere"
+            );
+        }
+    }
+}
