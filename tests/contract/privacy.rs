@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use pcs_domain::data_subject::{Guard, Subject, SubjectName};
 use pcs_domain::ids::{CommandId, PromptCardId, SubjectId, TenantId, TestCaseId};
-use pcs_domain::prompt_card::{CasesAdded, PromptCard, PromptCardEvent, TestCase};
+use pcs_domain::prompt_card::{CasesAdded, PromptCard, PromptCardEvent, Tagged, TestCase};
 use pcs_domain::{DomainEvent, EventSet};
 use pcs_store::{Append, AppendError, CommandContext, Expected, KeySource, PrivacyError, Store, StoreConfig, StoreError};
 use pcs_tests::database::{MASTER_KEYS, TestDatabase};
@@ -16,7 +16,7 @@ use pcs_tests::samples;
 use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use super::projections::{catch_up, content};
@@ -62,7 +62,10 @@ async fn found_in(pool: &PgPool, needle: &str) -> Vec<String> {
 /// Everything that is said on the broker from now on, below any subject.
 async fn listen(url: &str) -> Arc<Mutex<Vec<String>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let client = async_nats::connect(url).await.unwrap();
+    let address = reqwest::Url::parse(url).unwrap();
+    let (user, password) = (address.username().to_owned(), address.password().unwrap_or_default().to_owned());
+    let server = format!("nats://{}:{}", address.host_str().unwrap(), address.port().unwrap());
+    let client = async_nats::ConnectOptions::with_user_and_password(user, password).connect(server).await.unwrap();
     let mut messages = client.subscribe(">").await.unwrap();
     client.flush().await.unwrap();
     let kept = Arc::clone(&heard);
@@ -218,7 +221,7 @@ async fn d4_a_rebuild_after_shredding_makes_the_same_rows() {
         before.push(folded(&*projection).await);
     }
     assert!(before.iter().any(|rows| rows.iter().any(|row| row.contains("sealed"))), "{before:#?}");
-    drop(store.shred(TENANT, &name("customer"), None).await.unwrap());
+    store.shred(TENANT, &name("customer"), None).await.unwrap();
     for (projection, before) in pcs_projections::all().iter().zip(before) {
         pcs_projections::reset(store.pool(), &**projection).await.unwrap();
         assert_eq!(folded(&**projection).await, before, "{}", projection.name());
@@ -309,12 +312,32 @@ async fn d5_shredding_changes_no_row_of_the_log() {
             .unwrap()
     };
     let before = rows().await;
-    drop(store.shred(TENANT, &name("customer"), None).await.unwrap());
+    store.shred(TENANT, &name("customer"), None).await.unwrap();
     assert_eq!(rows().await, before);
     assert_chained(store.pool()).await;
     let gone = loaded_case(&store, card).await;
     assert_eq!((gone.input.len(), gone.expected_output, gone.name.as_str()), (0, None, "theirs"));
     assert_eq!(gone.subject.unwrap().guard, Guard::Shredded);
+}
+
+#[tokio::test]
+async fn d4_a_snapshot_has_no_plaintext_and_does_not_outlive_the_key() {
+    let store = TestDatabase::new().await.store().await;
+    let (card, case) = write_case(&store, "customer", MARKER).await;
+    let tagged = |number: u32| PromptCardEvent::Tagged(Tagged { tags: vec![format!("tag {number}")] });
+    for page in 0..5 {
+        let events: Vec<PromptCardEvent> = (0..100).map(|number| tagged(page * 100 + number)).collect();
+        append(&store, card.0, &events).await.unwrap();
+    }
+    assert_eq!(loaded_case(&store, card).await, case);
+    store.snapshots_written().await;
+    let kept: i64 = sqlx::query_scalar("select count(*) from es.snapshot").fetch_one(store.pool()).await.unwrap();
+    assert_eq!(kept, 1, "the stream is long enough for a snapshot");
+    assert_eq!(found_in(store.pool(), MARKER).await, Vec::<String>::new());
+    // From the snapshot, as from the stream.
+    assert_eq!(loaded_case(&store, card).await, case);
+    store.shred(TENANT, &name("customer"), None).await.unwrap();
+    assert!(loaded_case(&store, card).await.subject.unwrap().guard.is_shredded());
 }
 
 #[tokio::test]
@@ -327,17 +350,17 @@ async fn d4_a_backup_without_the_keys_has_no_plaintext_and_an_old_key_does_not_b
             .fetch_all(store.pool())
             .await
             .unwrap();
-    drop(store.shred(TENANT, &name("customer"), None).await.unwrap());
+    store.shred(TENANT, &name("customer"), None).await.unwrap();
     store.pool().close().await;
     drop(store);
 
     // A copy of the database, made after the shredding, without the keys, as a backup should be.
     let (server, source) = database.url.rsplit_once('/').unwrap();
     let copy = format!("{source}_restored");
-    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    eventually("the appender has let go of the database", async || {
+    let maintenance = PgPool::connect(&format!("{server}/postgres")).await.unwrap();
+    eventually("the appender has let go of the database", || async {
         let statement = format!("create database {copy} template {source}");
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.ok()
+        sqlx::query(AssertSqlSafe(statement)).execute(&maintenance).await.ok()
     })
     .await;
     let restored = format!("{server}/{copy}");
@@ -373,7 +396,7 @@ async fn d4_a_backup_without_the_keys_has_no_plaintext_and_an_old_key_does_not_b
 async fn a_shredded_subject_is_refused_in_the_append_itself() {
     let store = TestDatabase::new().await.store().await;
     let (card, case) = write_case(&store, "customer", MARKER).await;
-    drop(store.shred(TENANT, &name("customer"), None).await.unwrap());
+    store.shred(TENANT, &name("customer"), None).await.unwrap();
     let again = PromptCardEvent::CasesAdded(CasesAdded { cases: vec![case] });
     let refused = append(&store, card.0, &[again]).await.unwrap_err();
     assert!(
@@ -388,7 +411,7 @@ async fn other_processes_follow_a_shredding_through_the_log_at_once() {
     let (one, other) = (database.store().await, database.store().await);
     let (card, case) = write_case(&one, "customer", MARKER).await;
     assert_eq!(loaded_case(&other, card).await, case);
-    drop(one.shred(TENANT, &name("customer"), None).await.unwrap());
+    one.shred(TENANT, &name("customer"), None).await.unwrap();
     // Its kept key is believed for a bounded time; who tails the log forgets it when the event comes by.
     drop(other.read_after(0, 100).await.unwrap());
     assert!(loaded_case(&other, card).await.subject.unwrap().guard.is_shredded());
@@ -471,7 +494,7 @@ async fn a_run_whose_subject_is_shredded_meanwhile_ends() {
     let slow = json!([{ "id": "scripted:slow", "script": { "answer": "Hello {{name}}", "latency_ms": 1500 } }]);
     let card = system.card("Greeter", "Hello {{name}}", cases()).await;
     let run = system.run(&json!({ "card_id": card, "models": slow })).await;
-    drop(system.store.shred(TENANT, &name(&format!("customer {MARKER}")), None).await.unwrap());
+    system.store.shred(TENANT, &name(&format!("customer {MARKER}")), None).await.unwrap();
     let ended = system.ended(&run).await;
     assert_eq!((&ended["status"], &ended["totals"]["executions"]), (&json!("completed"), &json!(3)));
     let results = system.results(&run).await;

@@ -59,14 +59,18 @@ impl KeyArgs {
         self.key_file.clone().or_else(local::nearest_key_file)
     }
 
-    /// Where the keys are; none where there are none.
+    /// Where the keys are said to be; none where nothing is said.
+    #[must_use]
+    pub fn given(&self) -> Option<KeySource> {
+        let text = || std::env::var(KEYS).ok().filter(|text| !text.trim().is_empty());
+        let file = self.key_file.clone().map(KeySource::File);
+        file.or_else(|| text().map(|text| KeySource::Text(text.into())))
+    }
+
+    /// Where the keys are, said or found; none where there are none.
     #[must_use]
     pub fn source(&self) -> Option<KeySource> {
-        let text = || std::env::var(KEYS).ok().filter(|text| !text.trim().is_empty());
-        match (&self.key_file, text()) {
-            (None, Some(text)) => Some(KeySource::Text(text.into())),
-            (Some(_) | None, _) => self.file().map(KeySource::File),
-        }
+        self.given().or_else(|| local::nearest_key_file().map(KeySource::File))
     }
 }
 

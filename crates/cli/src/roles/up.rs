@@ -48,6 +48,8 @@ pub struct Up {
     #[arg(long, env = "NATS_URL", hide_env_values = true)]
     nats_url: Option<String>,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
     work: WorkArgs,
@@ -111,10 +113,9 @@ impl Up {
         pcs_store::migrate(&pool).await?;
         let new = pcs_auth::bootstrap(&pool).await?;
         pool.close().await;
-        let keys = match KeyArgs::default().source() {
-            // Given by a variable, for a database that is not only ours.
-            Some(KeySource::Text(text)) => KeySource::Text(text),
-            Some(KeySource::File(_)) | None => KeySource::File(local::key_file_or_new(&self.local_dir)?),
+        let keys = match self.keys.given() {
+            Some(keys) => keys,
+            None => KeySource::File(local::key_file_or_new(&self.local_dir)?),
         };
         let config = StoreConfig {
             keys: Some(keys),

@@ -54,7 +54,7 @@ impl RejectionCode for DataSubjectRejection {
 }
 
 /// A data subject as their history left them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub enum DataSubject {
     /// Their data, where there is any, can be read.
     #[default]

@@ -6,9 +6,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pcs_auth::Principal;
+use pcs_domain::ids::TenantId;
 use pcs_store::{CommandContext, Expected};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::authenticate::Caller;
 use super::idempotency::{self, Identity};
@@ -42,10 +44,22 @@ pub(crate) struct Command<T> {
     pub(crate) if_match: Option<Expected>,
 }
 
-impl<T: CommandBody> FromRequest<AppState> for Command<T> {
+/// Keeps the digest of a command's content so that whoever has the database can't find the content out by trying.
+pub(crate) trait Blinding: Sync {
+    /// The digest as it may be kept.
+    fn blind(&self, tenant: TenantId, fingerprint: Uuid) -> impl Future<Output = Result<Uuid, Problem>> + Send;
+}
+
+impl Blinding for AppState {
+    async fn blind(&self, tenant: TenantId, fingerprint: Uuid) -> Result<Uuid, Problem> {
+        Ok(self.store().blind(tenant, fingerprint).await?)
+    }
+}
+
+impl<T: CommandBody, S: Blinding> FromRequest<S> for Command<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Caller(principal) = Caller::from_request_parts(&mut parts, state).await?;
         let missing = || Problem::internal("the route is not behind the edge");
@@ -56,8 +70,7 @@ impl<T: CommandBody> FromRequest<AppState> for Command<T> {
         let identity = idempotency::identity(key, &principal, &parts.method, &edge.path, &bytes);
         let mut context = context(edge, &principal, identity);
         if let Some(fingerprint) = context.fingerprint {
-            // A plain digest would let whoever has the database find a body out by trying.
-            context.fingerprint = Some(state.store().blind(context.tenant, fingerprint).await?);
+            context.fingerprint = Some(state.blind(context.tenant, fingerprint).await?);
         }
         let body = parse(bytes, &parts.headers, T::OPTIONAL).await?;
         Ok(Self { body, principal, context, if_match })

@@ -46,6 +46,12 @@ async fn anybody(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+impl super::command::Blinding for () {
+    async fn blind(&self, _: pcs_domain::ids::TenantId, fingerprint: Uuid) -> Result<Uuid, crate::problem::Problem> {
+        Ok(fingerprint)
+    }
+}
+
 fn routes(metrics: &Arc<Metrics>) -> Router {
     let nowhere = sqlx::postgres::PgPoolOptions::new()
         .acquire_timeout(Duration::from_millis(200))

@@ -1,5 +1,6 @@
 //! `pcs es stream state` and `diff`: what a stream folds to, now or as it was.
 
+use pcs_domain::data_subject::DataSubject;
 use pcs_domain::execution::Execution;
 use pcs_domain::ids::TenantId;
 use pcs_domain::prompt_card::PromptCard;
@@ -123,6 +124,7 @@ async fn fold(
         Category::PromptCard => load::<PromptCard>(store, tenant, stream, version).await?,
         Category::TestRun => load::<TestRun>(store, tenant, stream, version).await?,
         Category::Execution => load::<Execution>(store, tenant, stream, version).await?,
+        Category::DataSubject => load::<DataSubject>(store, tenant, stream, version).await?,
     };
     Ok(Folded { stream: name, version, state })
 }
