@@ -10,6 +10,7 @@ mod gsm8k;
 mod memory;
 mod peers;
 mod pgbench;
+mod rebuild;
 mod report;
 mod results;
 mod settings;
@@ -28,6 +29,7 @@ enum Benchmark {
     Append,
     Visible,
     Tail,
+    Rebuild,
     Gsm8k,
     Snapshot,
     Growth,
@@ -35,8 +37,16 @@ enum Benchmark {
 }
 
 impl Benchmark {
-    const ALL: [Self; 7] =
-        [Self::Append, Self::Visible, Self::Tail, Self::Gsm8k, Self::Snapshot, Self::Growth, Self::Memory];
+    const ALL: [Self; 8] = [
+        Self::Append,
+        Self::Visible,
+        Self::Tail,
+        Self::Rebuild,
+        Self::Gsm8k,
+        Self::Snapshot,
+        Self::Growth,
+        Self::Memory,
+    ];
 
     /// The name on the command line, and the first word of its rows.
     fn name(self) -> &'static str {
@@ -44,6 +54,7 @@ impl Benchmark {
             Self::Append => "append",
             Self::Visible => "visible",
             Self::Tail => "tail",
+            Self::Rebuild => "rebuild",
             Self::Gsm8k => "gsm8k",
             Self::Snapshot => "snapshot",
             Self::Growth => "growth",
@@ -67,6 +78,7 @@ impl Benchmark {
             Self::Append => append::measure(settings).await,
             Self::Visible => visible::measure(settings).await,
             Self::Tail => tail::measure(settings).await,
+            Self::Rebuild => rebuild::measure(settings).await,
             Self::Gsm8k => gsm8k::measure(settings).await,
             Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,

@@ -8,11 +8,13 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 
 use crate::ground::{self, Ground};
+use crate::rebuild;
 use crate::report::{self, Row, Target};
 use crate::results::{self, Results};
 use crate::settings::Settings;
@@ -21,7 +23,7 @@ use crate::tail::PAGE_LEN;
 /// Events in the log.
 const EVENTS: u64 = 5_000_000;
 /// What is read, each by a process of its own.
-const READERS: [&str; 1] = ["tail"];
+const READERS: [&str; 2] = ["tail", "rebuild"];
 /// Points of the course.
 const POINTS: u64 = 50;
 /// The share of the way after which memory may grow no further.
@@ -120,6 +122,7 @@ fn resident_mib(process: u32) -> anyhow::Result<f64> {
 pub(crate) async fn read(what: &str, url: &str, every: u64) -> anyhow::Result<()> {
     match what {
         "tail" => tail(url, every).await,
+        "rebuild" => rebuilt(url, every).await,
         other => bail!("there is no reader {other}"),
     }
 }
@@ -137,6 +140,21 @@ async fn tail(url: &str, every: u64) -> anyhow::Result<()> {
             say(count)?;
         }
     }
+}
+
+async fn rebuilt(url: &str, every: u64) -> anyhow::Result<()> {
+    let store = ground::open(url).await?;
+    let told = AtomicU64::new(0);
+    let progress = |position: i64| {
+        let count = position.unsigned_abs();
+        if count >= told.load(Ordering::Relaxed) + every {
+            told.store(count, Ordering::Relaxed);
+            // Nobody who listens is left: the reader will be ended.
+            drop(say(count));
+        }
+    };
+    rebuild::build(&store, &progress).await?;
+    Ok(())
 }
 
 fn say(count: u64) -> anyhow::Result<()> {

@@ -92,6 +92,7 @@ fn event(number: usize) -> PromptCardEvent {
         expected_output: Some(number.to_string()),
         assertions: Vec::new(),
         threshold: None,
+        subject: None,
     };
     PromptCardEvent::CasesAdded(CasesAdded { cases: vec![case] })
 }

@@ -106,7 +106,10 @@ fn published(count: usize) -> Vec<PromptCardEvent> {
 fn runs() -> Vec<TestRunEvent> {
     let run = |event| match event {
         DomainEvent::TestRun(event) => Some(event),
-        DomainEvent::PromptCard(_) | DomainEvent::Execution(_) | DomainEvent::Unread(_) => None,
+        DomainEvent::PromptCard(_)
+        | DomainEvent::Execution(_)
+        | DomainEvent::DataSubject(_)
+        | DomainEvent::Unread(_) => None,
     };
     samples::all().into_iter().filter_map(run).collect()
 }

@@ -9,7 +9,9 @@ use pcs_domain::data_subject::{Guard, Subject, SubjectName};
 use pcs_domain::ids::{CommandId, PromptCardId, SubjectId, TenantId, TestCaseId};
 use pcs_domain::prompt_card::{CasesAdded, PromptCard, PromptCardEvent, Tagged, TestCase};
 use pcs_domain::{DomainEvent, EventSet};
-use pcs_store::{Append, AppendError, CommandContext, Expected, KeySource, PrivacyError, Store, StoreConfig, StoreError};
+use pcs_store::{
+    Append, AppendError, CommandContext, Expected, KeySource, PrivacyError, Store, StoreConfig, StoreError,
+};
 use pcs_tests::database::{MASTER_KEYS, TestDatabase};
 use pcs_tests::eventually;
 use pcs_tests::samples;
@@ -40,7 +42,9 @@ async fn found_in(pool: &PgPool, needle: &str) -> Vec<String> {
     .await
     .unwrap();
     assert!(columns.iter().any(|(schema, table, _)| schema == "es" && table.starts_with("event")));
-    assert!(columns.iter().any(|(schema, _, _)| schema == "jobs") && columns.iter().any(|(schema, _, _)| schema == "read"));
+    assert!(
+        columns.iter().any(|(schema, _, _)| schema == "jobs") && columns.iter().any(|(schema, _, _)| schema == "read")
+    );
     let mut found = Vec::new();
     for (schema, table, column) in columns {
         let value = format!("\"{column}\"::text");
@@ -141,7 +145,9 @@ async fn no_personal_datum_is_in_clear_in_a_table_or_on_the_broker() {
     assert_eq!(found_in(system.store.pool(), MARKER).await, Vec::<String>::new());
     assert!(!found_in(system.store.pool(), "Marvin").await.is_empty());
     let heard = heard.lock().unwrap().clone();
-    assert!(heard.iter().any(|text| text.starts_with("pcs.result.")) && heard.iter().any(|text| text.contains("Marvin")));
+    assert!(
+        heard.iter().any(|text| text.starts_with("pcs.result.")) && heard.iter().any(|text| text.contains("Marvin"))
+    );
     let in_clear: Vec<_> = heard.iter().filter(|text| text.contains(MARKER)).collect();
     assert!(in_clear.is_empty(), "{in_clear:#?}");
     system.stop().await;
@@ -367,7 +373,10 @@ async fn d4_a_backup_without_the_keys_has_no_plaintext_and_an_old_key_does_not_b
     let pool = PgPool::connect(&restored).await.unwrap();
     sqlx::query("delete from es.subject_key").execute(&pool).await.unwrap();
     assert_eq!(found_in(&pool, MARKER).await, Vec::<String>::new());
-    let keyed = StoreConfig { keys: Some(KeySource::Text(MASTER_KEYS.to_owned().into())), ..StoreConfig::new(&restored, "test") };
+    let keyed = StoreConfig {
+        keys: Some(KeySource::Text(MASTER_KEYS.to_owned().into())),
+        ..StoreConfig::new(&restored, "test")
+    };
     let store = Store::connect(&keyed).await.unwrap();
     let mut loaded = store.load::<PromptCard>(TENANT, card.0).await.unwrap();
     let missing = store.reveal_state(TENANT, &mut loaded.state).await.unwrap_err();
@@ -399,10 +408,7 @@ async fn a_shredded_subject_is_refused_in_the_append_itself() {
     store.shred(TENANT, &name("customer"), None).await.unwrap();
     let again = PromptCardEvent::CasesAdded(CasesAdded { cases: vec![case] });
     let refused = append(&store, card.0, &[again]).await.unwrap_err();
-    assert!(
-        matches!(refused, AppendError::Store(StoreError::Privacy(PrivacyError::Shredded { .. }))),
-        "{refused}"
-    );
+    assert!(matches!(refused, AppendError::Store(StoreError::Privacy(PrivacyError::Shredded { .. }))), "{refused}");
 }
 
 #[tokio::test]
@@ -463,7 +469,8 @@ async fn a_rotated_master_key_opens_everything_and_the_old_one_nothing() {
     let both = with(&format!("{new}\n{MASTER_KEYS}")).await;
     // The subject's key and the tenant's.
     assert_eq!((both.rotate_keys().await.unwrap(), both.rotate_keys().await.unwrap()), (2, 0));
-    let used: Vec<(String, i64)> = both.keys_in_use().await.unwrap().into_iter().map(|key| (key.name, key.keys)).collect();
+    let used: Vec<(String, i64)> =
+        both.keys_in_use().await.unwrap().into_iter().map(|key| (key.name, key.keys)).collect();
     assert_eq!(used, [("new".to_owned(), 2)]);
     let only_new = with(new).await;
     assert_eq!(loaded_case(&only_new, card).await, case);

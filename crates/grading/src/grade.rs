@@ -81,7 +81,15 @@ mod tests {
         let input = json!({ "q": "6 * 3?", "expected_output": "overridden" });
         let id: TestCaseId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
         let input = input.as_object().unwrap().clone();
-        TestCase { id, name: "six".into(), subject: None, input, expected_output: Some("18".into()), assertions: vec![], threshold }
+        TestCase {
+            id,
+            name: "six".into(),
+            subject: None,
+            input,
+            expected_output: Some("18".into()),
+            assertions: vec![],
+            threshold,
+        }
     }
 
     fn checks(list: Value) -> Vec<Check> {

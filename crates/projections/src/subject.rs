@@ -1,9 +1,9 @@
 //! Rows about data subjects: how they are shown, and how opened fields come back into them.
 
 use pcs_domain::data_subject::{Guard, SHREDDED, Subject};
+use serde::Serializer;
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
-use serde::Serializer;
 use serde_json::{Map, Value};
 
 /// Writes a subject into an answer: who, and whether their data is gone. What is sealed is nobody's business.

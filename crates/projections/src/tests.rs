@@ -115,7 +115,14 @@ fn failure() -> Failure {
 
 pub(crate) fn attempt_failed(model: &str, repeat: u16, attempt: u16) -> AttemptFailed {
     let retry_at = Timestamp::EPOCH.plus(Duration::from_secs(60));
-    AttemptFailed { cell: cell(model, repeat), subject: None, attempt, worker: "w1".to_owned(), failure: failure(), retry_at }
+    AttemptFailed {
+        cell: cell(model, repeat),
+        subject: None,
+        attempt,
+        worker: "w1".to_owned(),
+        failure: failure(),
+        retry_at,
+    }
 }
 
 pub(crate) fn dead_lettered(model: &str, repeat: u16) -> DeadLettered {

@@ -46,7 +46,9 @@ impl Recorder {
         };
         let (attempt, cell) = (report.attempt, report.cell.clone());
         let context = context(tenant, &cell, &format!("{kind}/{attempt}"));
-        let Some(command) = report.into_command(subject.map(Subject::open)) else { return refused("report_unreadable") };
+        let Some(command) = report.into_command(subject.map(Subject::open)) else {
+            return refused("report_unreadable");
+        };
         let executed = if attempt == 1 {
             execute_new::<Execution>(&self.store, &context, execution_id.0, command).await
         } else {
@@ -96,12 +98,7 @@ impl Recorder {
     }
 
     /// The case of a cell: in clear where it is nobody's, sealed for the worker where it is a data subject's.
-    async fn case(
-        &self,
-        tenant: TenantId,
-        cell: ExecutionRef,
-        worker_key: Option<&str>,
-    ) -> Result<Reply, RelayError> {
+    async fn case(&self, tenant: TenantId, cell: ExecutionRef, worker_key: Option<&str>) -> Result<Reply, RelayError> {
         let unknown = |message: &str| Ok(Reply::Unknown { message: message.to_owned() });
         let Some(run) = self.runs.context(tenant, cell.run_id).await? else { return unknown("there is no such run") };
         let Some(case) = run.case(cell.case_id) else { return unknown("the run has no such case") };
@@ -119,7 +116,9 @@ impl Recorder {
         }
         match worker_key {
             Some(worker_key) => Ok(sessions::sealed_case(&self.store, (tenant, &cell), &case, worker_key)?),
-            None => Ok(Reply::Unavailable { message: "the case is a data subject's; a newer worker is needed".to_owned() }),
+            None => {
+                Ok(Reply::Unavailable { message: "the case is a data subject's; a newer worker is needed".to_owned() })
+            }
         }
     }
 

@@ -108,7 +108,10 @@ mod tests {
     #[test]
     fn what_is_no_ring_is_refused_without_being_quoted() {
         assert_eq!(KeyRing::parse("# nothing\n").unwrap_err(), RingError::Empty);
-        assert_eq!(KeyRing::parse(&format!("a {ONE}\na {TWO}")).unwrap_err(), RingError::Twice { name: "a".to_owned() });
+        assert_eq!(
+            KeyRing::parse(&format!("a {ONE}\na {TWO}")).unwrap_err(),
+            RingError::Twice { name: "a".to_owned() }
+        );
         for bad in [ONE.to_owned(), format!("a {}", &ONE[2..]), "a secret".to_owned(), format!("a/b {ONE}")] {
             let error = KeyRing::parse(&bad).unwrap_err();
             assert_eq!(error, RingError::Malformed { number: 1 }, "{bad}");

@@ -67,7 +67,8 @@ impl Store {
         let snapshots = snapshot::Snapshots::new(pool.clone());
         let (passed_by, keys) = (Counts::default(), privacy::Keys::new(config.keys.clone()));
         let tail = tail::Tail::new();
-        let inner = Inner { pool, types, schemas, appender, archive, snapshots, passed_by, markings, keys, newest, tail };
+        let inner =
+            Inner { pool, types, schemas, appender, archive, snapshots, passed_by, markings, keys, newest, tail };
         let store = Self { inner: Arc::new(inner) };
         if store.inner.keys.are_set() {
             // Also finds out at the start whether the master keys can be read.

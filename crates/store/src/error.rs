@@ -6,8 +6,8 @@ use pcs_domain::DecodeError;
 use uuid::Uuid;
 
 use crate::append::Expected;
-use crate::privacy::PrivacyError;
 use crate::archive::ArchiveError;
+use crate::privacy::PrivacyError;
 use crate::stream_state::StreamState;
 
 /// The store could not do its work; nothing is known to have changed unless the text says so.

@@ -91,7 +91,9 @@ impl TestExecution {
         match ask(&self.bus, &Question::Wanted { tenant, cell, attempt }).await? {
             Reply::Wanted { wanted } => Ok(wanted),
             Reply::Unknown { .. } => Err(Obstacle::Unwanted),
-            Reply::Plan(_) | Reply::Case(_) | Reply::SealedCase { .. } | Reply::Unavailable { .. } => Err(Obstacle::Relay),
+            Reply::Plan(_) | Reply::Case(_) | Reply::SealedCase { .. } | Reply::Unavailable { .. } => {
+                Err(Obstacle::Relay)
+            }
         }
     }
 

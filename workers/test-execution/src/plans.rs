@@ -65,7 +65,9 @@ impl Plans {
         let plan = match ask(&self.bus, &Question::Plan { tenant, run_id }).await? {
             Reply::Plan(plan) => Arc::new(CompiledPlan::compile(*plan)),
             Reply::Unknown { .. } => return Err(Obstacle::Unwanted),
-            Reply::Case(_) | Reply::SealedCase { .. } | Reply::Wanted { .. } | Reply::Unavailable { .. } => return Err(Obstacle::Relay),
+            Reply::Case(_) | Reply::SealedCase { .. } | Reply::Wanted { .. } | Reply::Unavailable { .. } => {
+                return Err(Obstacle::Relay);
+            }
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= PLANS_MAX {

@@ -1,7 +1,7 @@
 //! A data subject's case: fetched sealed, and reported sealed, in one session with the relay.
 
-use pcs_domain::ids::TenantId;
 use pcs_domain::execution::ExecutionRef;
+use pcs_domain::ids::TenantId;
 use pcs_domain::jobs::test_execution::{Outcome, Told, session_place};
 use pcs_domain::prompt_card::TestCase;
 use pcs_sealing::{Hello, SealError, Session};

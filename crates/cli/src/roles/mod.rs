@@ -149,11 +149,7 @@ impl Migrate {
     }
 }
 
-async fn connect_store(
-    database: &DatabaseArgs,
-    keys: Option<KeySource>,
-    name: &str,
-) -> anyhow::Result<Store> {
+async fn connect_store(database: &DatabaseArgs, keys: Option<KeySource>, name: &str) -> anyhow::Result<Store> {
     Ok(Store::connect(&StoreConfig { keys, ..database.store(name)? }).await?)
 }
 

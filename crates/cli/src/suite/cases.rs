@@ -189,7 +189,8 @@ fn no_duplicates(cases: &[SuiteCase]) -> Result<(), SuiteError> {
     let mut seen: HashMap<String, &SuiteCase> = HashMap::with_capacity(cases.len());
     for case in cases {
         let draft = &case.draft;
-        let content = json!({ "subject": case.subject, "input": draft.input, "expected_output": draft.expected_output });
+        let content =
+            json!({ "subject": case.subject, "input": draft.input, "expected_output": draft.expected_output });
         let content = canonical_json(&content);
         if let Some(first) = seen.insert(content, case) {
             let (one, other, line) = (first.number, case.number, first.place.line);

@@ -9,9 +9,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::guard::{
-    Guard, Guarded, MARK, SHREDDED, Sealed, Subject, SubjectName, SubjectNameError, put_back,
-};
+pub use self::guard::{Guard, Guarded, MARK, SHREDDED, Sealed, Subject, SubjectName, SubjectNameError, put_back};
 use crate::aggregate::{Aggregate, RejectionCode};
 use crate::event::events;
 use crate::ids::ActorId;

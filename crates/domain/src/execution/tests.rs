@@ -55,7 +55,15 @@ fn worker() -> String {
 }
 
 fn result(attempt: u16) -> Command {
-    Command::RecordResult { cell: cell(), subject: None, input: input(), answer: answer(), grade: grade(), attempt, worker: worker() }
+    Command::RecordResult {
+        cell: cell(),
+        subject: None,
+        input: input(),
+        answer: answer(),
+        grade: grade(),
+        attempt,
+        worker: worker(),
+    }
 }
 
 fn finished(attempt: u16) -> Event {

@@ -73,7 +73,7 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
             ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
         )
         | DomainEvent::DataSubject(_)
-            | DomainEvent::Unread(_) => None,
+        | DomainEvent::Unread(_) => None,
     }
 }
 

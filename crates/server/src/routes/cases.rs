@@ -206,7 +206,9 @@ async fn drafts(
 ) -> Result<Vec<CaseDraft>, Problem> {
     let mut subjects = Vec::with_capacity(cases.len());
     for (nth, case) in cases.iter().enumerate() {
-        subjects.push(case.subject.as_deref().map(|name| subject_name(&format!("cases[{nth}].subject"), name)).transpose()?);
+        subjects.push(
+            case.subject.as_deref().map(|name| subject_name(&format!("cases[{nth}].subject"), name)).transpose()?,
+        );
     }
     let names = subjects.iter().flatten().cloned().collect();
     let known = state.store().know_subjects(tenant, &names).await?;

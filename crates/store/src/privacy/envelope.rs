@@ -40,10 +40,8 @@ impl Target<'_> {
             for place in holder.places(payload) {
                 let Some(part) = payload.pointer_mut(&place) else { continue };
                 let Some(mut subject) = subject_of(part, &holder.member) else { continue };
-                let unsealable = || PrivacyError::Unsealable {
-                    event_type: self.event_type.to_string(),
-                    place: place.clone(),
-                };
+                let unsealable =
+                    || PrivacyError::Unsealable { event_type: self.event_type.to_string(), place: place.clone() };
                 let fields = take(part, &holder.fields(part));
                 match subject.guard {
                     Guard::Open => (),

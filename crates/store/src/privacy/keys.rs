@@ -85,8 +85,7 @@ impl Keys {
         }
         let (asked, place) = (Instant::now(), index_place(tenant));
         let stored = "select key_id, wrapped_key from es.index_key where tenant_id = $1";
-        let mut row: Option<(String, Vec<u8>)> =
-            sqlx::query_as(stored).bind(tenant.0).fetch_optional(pool).await?;
+        let mut row: Option<(String, Vec<u8>)> = sqlx::query_as(stored).bind(tenant.0).fetch_optional(pool).await?;
         if row.is_none() {
             let fresh = Key::random().map_err(PrivacyError::from)?;
             let (name, wrapped) = self.masters.wrap(&place, &fresh)?;

@@ -30,7 +30,8 @@ impl Store {
         if parts.is_empty() {
             return Ok(());
         }
-        let ids: BTreeSet<SubjectId> = parts.iter().filter_map(|part| part.subject()).map(|subject| subject.id).collect();
+        let ids: BTreeSet<SubjectId> =
+            parts.iter().filter_map(|part| part.subject()).map(|subject| subject.id).collect();
         let ids: Vec<SubjectId> = ids.into_iter().collect();
         let keys = self.inner.keys.for_reading(self.pool(), tenant, &ids).await?;
         for part in parts {

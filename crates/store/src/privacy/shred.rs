@@ -36,8 +36,7 @@ impl Store {
         let destroyed = destroy(self.pool(), tenant, id).await?;
         self.inner.keys.forget(tenant, id);
         // Second: a record of something that has not happened would be worse than none. A retry adds it.
-        let context =
-            context.unwrap_or_else(|| CommandContext::derived(tenant, CommandId::derived(id.0, "shredded")));
+        let context = context.unwrap_or_else(|| CommandContext::derived(tenant, CommandId::derived(id.0, "shredded")));
         let record = DataSubjectCommand::RecordShredded { shredded_by: context.actor };
         match execute::<DataSubject>(self, &context, id.0, Expected::Any, record).await {
             Ok(_) => Ok(ShreddedSubject { id, already: !destroyed }),
@@ -86,12 +85,11 @@ async fn destroy(pool: &PgPool, tenant: TenantId, id: SubjectId) -> Result<bool,
     if destroyed.rows_affected() > 0 {
         return Ok(true);
     }
-    let known: bool = sqlx::query_scalar(
-        "select exists (select from es.subject_key where tenant_id = $1 and subject_id = $2)",
-    )
-    .bind(tenant.0)
-    .bind(id.0)
-    .fetch_one(pool)
-    .await?;
+    let known: bool =
+        sqlx::query_scalar("select exists (select from es.subject_key where tenant_id = $1 and subject_id = $2)")
+            .bind(tenant.0)
+            .bind(id.0)
+            .fetch_one(pool)
+            .await?;
     if known { Ok(false) } else { Err(PrivacyError::UnknownSubject.into()) }
 }

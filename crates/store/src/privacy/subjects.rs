@@ -93,13 +93,12 @@ impl Store {
 
     async fn make_keys(&self, tenant: TenantId, ids: &BTreeMap<SubjectName, SubjectId>) -> Result<(), StoreError> {
         let wanted: Vec<Uuid> = ids.values().map(|id| id.0).collect();
-        let there: Vec<Uuid> = sqlx::query_scalar(
-            "select subject_id from es.subject_key where tenant_id = $1 and subject_id = any($2)",
-        )
-        .bind(tenant.0)
-        .bind(wanted)
-        .fetch_all(self.pool())
-        .await?;
+        let there: Vec<Uuid> =
+            sqlx::query_scalar("select subject_id from es.subject_key where tenant_id = $1 and subject_id = any($2)")
+                .bind(tenant.0)
+                .bind(wanted)
+                .fetch_all(self.pool())
+                .await?;
         let mut new: Vec<(&SubjectName, SubjectId)> =
             ids.iter().map(|(name, id)| (name, *id)).filter(|(_, id)| !there.contains(&id.0)).collect();
         if new.is_empty() {

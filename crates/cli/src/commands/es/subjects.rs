@@ -171,7 +171,8 @@ impl KeysCommand {
                 console.list(&lines, &columns, |line| vec![line.master_key.clone(), line.wraps.to_string()])?;
             }
             Self::Add(KeysAdd { keys }) => {
-                let none = || CliError::usage("no key file is known", "give --key-file; it is made where it is not there");
+                let none =
+                    || CliError::usage("no key file is known", "give --key-file; it is made where it is not there");
                 let file = keys.file().ok_or_else(none)?;
                 let name = local::add_key(&file, KEY_PREFIX).map_err(|error| CliError::System(format!("{error:#}")))?;
                 let added = Added { master_key: name, file };
