@@ -122,8 +122,6 @@ impl std::fmt::Debug for Key {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
     use super::*;
 
     fn key(byte: u8) -> Key {

@@ -81,8 +81,6 @@ impl KeyRing {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
     use super::*;
 
     const ONE: &str = "0101010101010101010101010101010101010101010101010101010101010101";

@@ -136,8 +136,6 @@ fn read(public: &str) -> Result<[u8; KEY_BYTES], SealError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
     use super::*;
 
     #[test]

@@ -117,8 +117,6 @@ fn is_nothing(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
     use super::*;
 
     const EVENT: Uuid = Uuid::from_u128(9);
