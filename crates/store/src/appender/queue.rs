@@ -76,17 +76,26 @@ impl Queue {
         self.held.entry(behind).or_default().append(&mut waiting);
     }
 
-    /// The batch is done: the first command behind each of its keys is the next to go.
+    /// The batch is done: what waits behind its keys goes next, up to the first command that has the key itself and so
+    /// will release the rest.
     fn release(&mut self) {
+        let mut released = Vec::new();
         for key in std::mem::take(&mut self.taken) {
             let Some(behind) = self.held.get_mut(&key) else { continue };
-            if let Some(next) = behind.pop_front() {
-                self.held_len -= 1;
-                self.ready.push_front(next);
+            while let Some(next) = behind.pop_front() {
+                let releases = keys(&next).contains(&key);
+                released.push(next);
+                if releases {
+                    break;
+                }
             }
             if behind.is_empty() {
                 self.held.remove(&key);
             }
+        }
+        self.held_len -= released.len();
+        for next in released.into_iter().rev() {
+            self.ready.push_front(next);
         }
     }
 }
