@@ -2,7 +2,7 @@
 
 use pcs::commands::exit::ExitStatus;
 use pcs_domain::ids::{CommandId, TenantId};
-use pcs_domain::prompt_card::{PromptCardEvent, Tagged};
+use pcs_domain::prompt_card::{Created, PromptCardEvent, Tagged};
 use pcs_store::{Append, Check, CommandContext, Expected, Finding, Store, Verification};
 use pcs_tests::console::es;
 use pcs_tests::database::TestDatabase;
@@ -72,9 +72,48 @@ async fn a_log_that_nobody_touched_is_whole() {
     assert_eq!(findings(&store).await, []);
     history(&store).await;
     assert_eq!(findings(&store).await, []);
+    catch_up(&store).await;
     let ran = es(&database.url, &["verify"]).await.well();
     assert!(ran.out.starts_with("24 events are whole: "), "{}", ran.out);
+    assert!(ran.out.contains("chain, projections"), "{}", ran.out);
     es(&database.url, &["verify", "chain", "--from", "5", "--to", "9"]).await.well();
+}
+
+async fn catch_up(store: &Store) {
+    for projection in pcs_projections::all() {
+        while pcs_projections::step(store, &*projection, 1_000).await.unwrap() > 0 {}
+    }
+}
+
+/// A read model that is not what the log folds to is named, with the key of the row.
+#[tokio::test]
+async fn a_read_model_that_is_not_the_fold_is_reported() {
+    let database = TestDatabase::new().await;
+    let store = database.store().await;
+    let card = Uuid::from_u128(7);
+    let created = Created {
+        title: "Greeter".to_owned(),
+        description: String::new(),
+        prompt: "Hello".to_owned(),
+        category: String::new(),
+        tags: Vec::new(),
+        metadata: serde_json::Map::new(),
+        is_public: false,
+        created_by: pcs_domain::ids::ActorId(Uuid::nil()),
+    };
+    let mut append = Append::new(CommandContext::derived(TenantId::DEFAULT, CommandId(Uuid::new_v4())));
+    store.write(&mut append, card, Expected::NoStream, &[PromptCardEvent::Created(created)]).unwrap();
+    store.append(append).await.unwrap();
+    catch_up(&store).await;
+    es(&database.url, &["verify", "projections"]).await.well();
+    let changed = sqlx::query("update read.card set title = 'Other'").execute(store.pool()).await.unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    let ran = es(&database.url, &["verify", "projections", "--json"]).await;
+    assert_eq!(ran.status, ExitStatus::GateFailed);
+    let report = ran.json();
+    assert_eq!((&report["found"], &report["findings"][0]["position"]), (&1.into(), &1.into()), "{report:#}");
+    let what = report["findings"][0]["what"].as_str().unwrap();
+    assert!(what.starts_with("card_list.") && what.contains(&card.to_string()), "{what}");
 }
 
 /// X4: one byte of any stored column of an event.

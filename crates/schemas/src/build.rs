@@ -1,5 +1,6 @@
 //! What a program writes and reads: its event types, their former versions and their schemas.
 
+use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
@@ -43,7 +44,11 @@ impl Build {
     /// This program.
     #[must_use]
     pub fn current() -> Self {
-        Self::default().with::<PromptCardEvent>().with::<TestRunEvent>().with::<ExecutionEvent>()
+        Self::default()
+            .with::<PromptCardEvent>()
+            .with::<TestRunEvent>()
+            .with::<ExecutionEvent>()
+            .with::<DataSubjectEvent>()
     }
 
     /// With the events of one more aggregate.

@@ -352,8 +352,8 @@ fn the_cases_file_is_refused_by_its_own_lines() {
     );
     assert_eq!(
         said("{\"input\": {\"word\": \"a\"}, \"expected\": \"x\"}\n"),
-        "c.jsonl:1:38: case 1 has the unknown key `expected`\n  mend: did you mean `expected_output`? Known are name, input, \
-         vars, expected_output, assertions, threshold"
+        "c.jsonl:1:38: case 1 has the unknown key `expected`\n  mend: did you mean `expected_output`? Known are name, \
+         subject, input, vars, expected_output, assertions, threshold"
     );
     assert_eq!(
         said("{\"input\": {\"word\": \"\\u0000\"}}"),

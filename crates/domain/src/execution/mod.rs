@@ -17,19 +17,20 @@ use crate::data_subject::{Guarded, Subject, put_back};
 use crate::event::events;
 use crate::ids::{ExecutionId, PromptCardId, TestCaseId, TestRunId};
 use crate::timestamp::Timestamp;
+use crate::upcast::unchanged;
 
 events! {
     /// What happened to an execution.
     pub enum ExecutionEvent in Execution {
         /// A model answered and the answer was graded: the one result.
         Finished(Finished) = "execution.finished" version 2
-            formerly "execution.finished" version 1,
+            formerly "execution.finished" version 1 with unchanged,
         /// An attempt failed; the next one starts at `retry_at`.
         AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 2
-            formerly "execution.attempt_failed" version 1,
+            formerly "execution.attempt_failed" version 1 with unchanged,
         /// No attempt is left, or none would help: the one result is an error.
         DeadLettered(DeadLettered) = "execution.dead_lettered" version 2
-            formerly "execution.dead_lettered" version 1,
+            formerly "execution.dead_lettered" version 1 with unchanged,
     }
 }
 

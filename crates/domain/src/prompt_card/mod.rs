@@ -20,6 +20,7 @@ use crate::event::events;
 use crate::ids::{ActorId, TestCaseId};
 use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
+use crate::upcast::unchanged;
 
 events! {
     /// What happened to a card.
@@ -46,10 +47,10 @@ events! {
         Restored(Restored) = "prompt_card.restored" version 1,
         /// Test cases were added, in this order.
         CasesAdded(CasesAdded) = "prompt_card.cases_added" version 2
-            formerly "prompt_card.cases_added" version 1,
+            formerly "prompt_card.cases_added" version 1 with unchanged,
         /// A test case has a new name, new assertions or a new threshold; its input and expectation are its identity.
         CaseChanged(CaseChanged) = "prompt_card.case_changed" version 2
-            formerly "prompt_card.case_changed" version 1,
+            formerly "prompt_card.case_changed" version 1 with unchanged,
         /// Test cases were removed; their past results stay.
         CasesRemoved(CasesRemoved) = "prompt_card.cases_removed" version 1,
     }

@@ -76,6 +76,7 @@ pub(crate) struct CaseDoc {
     #[schema(required)]
     threshold: Option<f64>,
     /// Whose data it is made of, where it is a person's.
+    #[schema(required)]
     subject: Option<SubjectDoc>,
     #[schema(format = DateTime)]
     created_at: String,

@@ -221,7 +221,8 @@ mod tests {
                 unpack(block, &object[usize::try_from(block.offset).unwrap()..usize::try_from(end).unwrap()]).unwrap()
             };
             let alone: String = blocks.iter().map(unpack_at).collect();
-            let whole = zstd::stream::decode_all(&object[..]).unwrap();
+            // No lines are no frames, which a decoder takes for a file that was cut.
+            let whole = if lines == 0 { Vec::new() } else { zstd::stream::decode_all(&object[..]).unwrap() };
             assert_eq!(alone.as_bytes(), whole);
             let numbers: Vec<usize> = alone.lines().map(|line| line.parse().unwrap()).collect();
             assert_eq!(numbers, (0..lines).collect::<Vec<_>>());
