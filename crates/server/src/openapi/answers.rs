@@ -215,6 +215,7 @@ pub(crate) struct ResultDoc {
     #[schema(required)]
     error: Option<ResultErrorDoc>,
     /// Whose data the case is made of, where it is a person's.
+    #[schema(required)]
     subject: Option<SubjectDoc>,
     attempt: u16,
     worker: String,

@@ -207,7 +207,8 @@ mod tests {
         let mut packer = Packer::new().unwrap();
         for first_position in 0..lines {
             let key = PositionKey { first_position: i64::try_from(first_position).unwrap() };
-            packer.push(key, &format!("{first_position:0len$}")).unwrap();
+            let digits = first_position.to_string();
+            packer.push(key, &("0".repeat(len.saturating_sub(digits.len())) + &digits)).unwrap();
         }
         packer.finish().unwrap()
     }
