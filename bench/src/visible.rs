@@ -116,12 +116,17 @@ async fn round(ground: &Ground, results: &Arc<Results>, seconds: u32) -> anyhow:
 
 /// Records results at their times, whether or not earlier ones are answered.
 async fn load(store: &Store, results: &Arc<Results>, count: u32) -> anyhow::Result<Vec<Sample>> {
-    // A run of its own: the streams of this round are new.
-    let run = TestRunId(Uuid::new_v4());
-    request(store, results, run).await?;
+    // Runs of their own, as many as it takes: the streams of this round are new.
+    let mut runs = Vec::new();
+    for _ in 0..=u64::from(count) / results.per_run() {
+        let run = TestRunId(Uuid::new_v4());
+        request(store, results, run).await?;
+        runs.push(run);
+    }
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
-    for nth in 0..count {
+    for (nth, place) in (0..count).map(|nth| (nth, u64::from(nth) / results.per_run())) {
+        let run = *runs.get(usize::try_from(place)?).context("there are too few runs")?;
         let due = started + Duration::from_secs(1) * nth / PER_SECOND;
         tokio::time::sleep_until(due).await;
         let (store, results) = (store.clone(), Arc::clone(results));
