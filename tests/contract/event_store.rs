@@ -115,6 +115,31 @@ async fn a16_the_log_is_append_only() {
     }
 }
 
+/// A19: what is damaged in one stream is told to those who write to it, and to nobody else of the batch.
+#[tokio::test]
+async fn a19_a_damaged_stream_does_not_touch_its_neighbours() {
+    let store = TestDatabase::new().await.store().await;
+    let damaged = Uuid::new_v4();
+    append_one(&store, damaged, Expected::NoStream).await.unwrap();
+    sqlx::query("update es.stream set state = 9 where stream_id = $1")
+        .bind(damaged)
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let streams: Vec<Uuid> = (0..20).map(|i| if i % 5 == 0 { damaged } else { Uuid::new_v4() }).collect();
+    let results = join_all(streams.iter().map(|&stream| append_one(&store, stream, Expected::Any))).await;
+    for (stream, result) in streams.iter().zip(results) {
+        match result {
+            Ok(_) => assert_ne!(*stream, damaged),
+            Err(AppendError::Store(StoreError::UnknownState { stream_id, number: 9 })) => {
+                assert_eq!((*stream, stream_id), (damaged, damaged));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(store.head().await.unwrap(), 17);
+}
+
 /// I8: the same command from many callers of two processes at once is executed once, and all get its result.
 #[tokio::test]
 async fn i8_identical_commands_of_two_processes_at_once_are_one() {

@@ -41,7 +41,8 @@ pub(super) async fn one_by_one(
     let mut verdicts = Vec::with_capacity(batch.len());
     for pending in batch {
         let streams: Vec<Found> = found.by_ref().take(pending.append.streams.len()).collect();
-        verdicts.push(judge(&pending.append, &streams)?);
+        // What is wrong with one command's streams is its own trouble, not that of its neighbours.
+        verdicts.push(judge(&pending.append, &streams).unwrap_or_else(|error| Verdict::Ends(Err(error.into()))));
     }
     let going: Vec<&Append> = verdicts
         .iter()
