@@ -7,8 +7,8 @@ use std::time::Duration;
 use pcs_domain::ids::{CommandId, TenantId};
 use pcs_domain::prompt_card::{PromptCard, PromptCardCommand, PromptCardEvent, Tagged};
 use pcs_store::{
-    Append, ArchiveConfig, ArchiveError, ArchiveRun, ArchiveState, ArchiveStep, CommandContext, Expected, Reader,
-    Recorded, Store, StoreError, Verdict, execute, set_partition_len,
+    Append, ArchiveConfig, ArchiveError, ArchiveRun, ArchiveState, ArchiveStep, Check, CommandContext, Expected,
+    Reader, Recorded, Store, StoreError, Verdict, Verification, execute, set_partition_len,
 };
 use pcs_tests::database::{TestArchive, TestDatabase};
 use pcs_tests::object_server::{ObjectServer, SECRET};
@@ -191,6 +191,21 @@ async fn x1_a_snapshot_outlives_the_events_it_was_folded_from() {
     assert_eq!(store.read_stream(TENANT, card, 890, 100).await.unwrap().len(), 12);
 }
 
+/// R9: the time of an archived event is found as that of a living one.
+#[tokio::test]
+async fn r9_the_position_at_a_time_is_found_in_the_archive_too() {
+    let (_database, _archive, store) = archived().await;
+    fill(&store, 70, &streams(2)).await;
+    let events = log(&store, 1_000).await;
+    run(&store, &everything()).await;
+    assert!(store.archived_partitions().await.unwrap().len() > 1);
+    for event in &events {
+        let greatest = events.iter().filter(|other| other.recorded_at <= event.recorded_at).map(|other| other.position);
+        assert_eq!(store.position_at(event.recorded_at).await.unwrap(), greatest.max().unwrap());
+    }
+    assert_eq!(store.position_at(pcs_domain::Timestamp::EPOCH).await.unwrap(), 0);
+}
+
 /// X1: every read model folded from the archive has the rows that it had while it lived.
 #[tokio::test]
 async fn x1_read_models_rebuilt_from_the_archive_equal_the_living() {
@@ -290,6 +305,22 @@ async fn x1_a_run_that_is_killed_anywhere_is_gone_on_with() {
         store.archived_partitions().await.unwrap().iter().map(|partition| partition.state).collect();
     assert_eq!(states, [ArchiveState::Dropped; 3]);
     assert_eq!(store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap(), []);
+}
+
+/// X4: behind what is archived the log is verified as before, and streams that begin in the archive are whole.
+#[tokio::test]
+async fn x4_what_is_not_archived_is_verified_alone() {
+    let (_database, _archive, store) = archived().await;
+    let ids = streams(3);
+    fill(&store, 90, &ids).await;
+    run(&store, &everything()).await;
+    assert!(Verification::begin(&store, &Check::ALL, 1, None).await.is_err(), "half of the log is not all of it");
+    for from in [80, 85, 90] {
+        let mut verification = Verification::begin(&store, &Check::ALL, from, None).await.unwrap();
+        while let Some(findings) = verification.next(&store).await.unwrap() {
+            assert_eq!(findings, [], "from {from}");
+        }
+    }
 }
 
 /// X1: what was restored is part of the log again, row for row, and can be archived once more.

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::privacy::sealed_for;
 use crate::recorded::{Record, Recorded};
 use crate::rows::{Row, StreamRange};
-use crate::snapshot::HEAD_EVENTS;
+use crate::snapshot::SHORT_STREAM_EVENTS_MAX;
 use crate::tail::Entry;
 use crate::types::TypeName;
 
@@ -132,11 +132,20 @@ impl Store {
     ) -> Result<Loaded<A>, StoreError> {
         let mut loaded = Loaded::<A>::default();
         let mut snapshot_version = 0;
-        let mut page_len = if A::SNAPSHOT.is_some() { HEAD_EVENTS } else { STREAM_PAGE_LEN };
+        // A short stream is read at once; only of a long one it pays to ask for a snapshot first.
+        let mut longest = if A::SNAPSHOT.is_some() { SHORT_STREAM_EVENTS_MAX } else { i64::MAX };
         loop {
-            let after = StreamRange::after(tenant, stream_id, loaded.revision, page_len);
-            let rows = self.stream_rows(&StreamRange { until: version, ..after }).await?;
-            let last_page = rows.len() < usize::try_from(page_len).unwrap_or(usize::MAX);
+            let after = StreamRange::after(tenant, stream_id, loaded.revision, STREAM_PAGE_LEN);
+            let rows = self.stream_rows(&StreamRange { until: version, longest, ..after }).await?;
+            if let Some(format) = A::SNAPSHOT.filter(|_| rows.is_empty() && longest < i64::MAX) {
+                longest = i64::MAX;
+                if let Some(snapshot) = self.snapshot(&format, (tenant, stream_id), version).await? {
+                    snapshot_version = snapshot.revision;
+                    loaded = snapshot;
+                }
+                continue;
+            }
+            let last_page = rows.len() < usize::try_from(STREAM_PAGE_LEN).unwrap_or(usize::MAX);
             for Row { position, stream_no, version, type_id, hash, payload, .. } in rows {
                 let (name, schema_version) = self.type_name(position, type_id).await?;
                 let event = A::Event::decode(&name, schema_version, &payload).map_err(|source| StoreError::Decode {
@@ -156,15 +165,6 @@ impl Store {
             if last_page {
                 self.offer_snapshot((tenant, stream_id), &loaded, snapshot_version);
                 return Ok(loaded);
-            }
-            if let Some(format) = A::SNAPSHOT.filter(|_| page_len == HEAD_EVENTS) {
-                // Longer than its head: from here on it pays to ask for a snapshot.
-                let found = self.snapshot(&format, (tenant, stream_id), loaded.revision, version).await?;
-                if let Some(snapshot) = found {
-                    snapshot_version = snapshot.revision;
-                    loaded = snapshot;
-                }
-                page_len = STREAM_PAGE_LEN;
             }
         }
     }

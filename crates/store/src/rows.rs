@@ -44,12 +44,14 @@ pub(crate) struct StreamRange {
     pub(crate) limit: i64,
     /// Also those of a stream that is hidden.
     pub(crate) hidden_too: bool,
+    /// None at all of a stream that has more events than this.
+    pub(crate) longest: i64,
 }
 
 impl StreamRange {
     /// Events of a stream after a version, unless it is hidden.
     pub(crate) fn after(tenant: TenantId, stream_id: Uuid, after: i64, limit: i64) -> Self {
-        Self { tenant, stream_id, after, until: i64::MAX, limit, hidden_too: false }
+        Self { tenant, stream_id, after, until: i64::MAX, limit, hidden_too: false, longest: i64::MAX }
     }
 }
 
@@ -139,7 +141,7 @@ impl Store {
                     s.version as head
              from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
              where s.tenant_id = $1 and s.stream_id = $2 and (s.state in (0, 2) or $6)
-               and e.version > $3 and e.version <= $4
+               and e.version > $3 and e.version <= $4 and s.version <= $7
              order by e.version limit $5",
         )
         .bind(range.tenant.0)
@@ -148,6 +150,7 @@ impl Store {
         .bind(range.until)
         .bind(range.limit)
         .bind(range.hidden_too)
+        .bind(range.longest)
         .fetch_all(self.pool())
         .await?;
         let end = match rows.first() {

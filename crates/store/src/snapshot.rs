@@ -22,14 +22,13 @@ use crate::chain::Tip;
 use crate::error::StoreError;
 use crate::read::Loaded;
 
-/// Events of a stream that are folded before its snapshot is looked for: most streams are shorter and never ask.
-pub(crate) const HEAD_EVENTS: i64 = 100;
+/// The longest stream that is read without asking for a snapshot, and has none: reading 500 events takes no longer than
+/// asking and reading what is kept (docs/decisions/0021).
+pub(crate) const SHORT_STREAM_EVENTS_MAX: i64 = 499;
 /// Fewest events between two snapshots of a stream.
 const INTERVAL_EVENTS_MIN: i64 = 100;
 /// A long stream has its next snapshot after a tenth of its length: what is written stays in proportion.
 const INTERVAL_DIVISOR: i64 = 10;
-/// The shortest stream that has a snapshot: half of it would be read anyway, as its head.
-const STREAM_EVENTS_MIN: i64 = 200;
 /// Largest state that is kept, in bytes.
 const STATE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most snapshots that one process writes at once; a stream that finds no place is offered again by its next load.
@@ -120,13 +119,12 @@ impl Snapshot {
 type KeptRow = (i64, String, i64, Option<Vec<u8>>);
 
 impl Store {
-    /// The newest snapshot of a stream between two versions, both excluded and included in this order; none where there
-    /// is none of this build's state, or it can't be read.
+    /// The snapshot of a stream; none where there is none of this build's state, where it is newer than `up_to` or can't
+    /// be read, and where the stream is hidden.
     pub(crate) async fn snapshot<A>(
         &self,
         format: &SnapshotFormat<A>,
         (tenant, stream_id): (TenantId, Uuid),
-        after: i64,
         up_to: i64,
     ) -> Result<Option<Loaded<A>>, StoreError> {
         let kept: Option<KeptRow> = sqlx::query_as(
@@ -138,13 +136,12 @@ impl Store {
              left join es.event e
                  on e.stream_no = s.stream_no and e.position >= s.stream_no and e.version = k.version
              where k.stream_id = $1 and k.tenant_id = $2 and k.state_type = $3 and k.state_hash = $4
-               and k.version > $5 and k.version <= $6",
+               and k.version <= $5 and s.state in (0, 2)",
         )
         .bind(stream_id)
         .bind(tenant.0)
         .bind(format.name)
         .bind(self.inner.snapshots.hash_of(format).as_slice())
-        .bind(after)
         .bind(up_to)
         .fetch_optional(self.pool())
         .await?;
@@ -210,7 +207,7 @@ impl Store {
 /// Whether a stream of this version, whose snapshot is of that version (0: none), shall have a new one.
 fn is_due(version: i64, snapshot_version: i64) -> bool {
     let interval = INTERVAL_EVENTS_MIN.max(version / INTERVAL_DIVISOR);
-    version >= STREAM_EVENTS_MIN && version - snapshot_version >= interval
+    version > SHORT_STREAM_EVENTS_MAX && version - snapshot_version >= interval
 }
 
 #[cfg(test)]
@@ -219,9 +216,9 @@ mod tests {
 
     #[test]
     fn short_streams_have_none_and_long_ones_one_each_tenth() {
-        assert!(!is_due(199, 0));
-        assert!(is_due(200, 0));
-        assert!(!is_due(299, 200) && is_due(300, 200));
+        assert!(!is_due(499, 0));
+        assert!(is_due(500, 0));
+        assert!(!is_due(599, 500) && is_due(600, 500));
         assert!(!is_due(10_999, 10_000) && is_due(11_112, 10_000));
     }
 }

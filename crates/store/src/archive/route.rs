@@ -91,6 +91,9 @@ impl Store {
     /// Events of a stream, in order.
     pub(crate) async fn stream_rows(&self, range: &StreamRange) -> Result<Vec<Row>, StoreError> {
         let (mut rows, end) = self.live_stream(range).await?;
+        if end.version > range.longest {
+            return Ok(Vec::new());
+        }
         let last = range.after.saturating_add(range.limit).min(range.until).min(end.version);
         let wanted = usize::try_from(last - range.after).unwrap_or(0);
         // What stands behind a gap may be of a later page.

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::{Check, Finding, Verification};
 use crate::chain::{self, Hash, NOTHING};
 use crate::error::StoreError;
-use crate::rows::PAGE_BYTES_MAX;
+use crate::rows::{PAGE_BYTES_MAX, StreamRange};
 use crate::stored::stored_columns;
 use crate::{Store, StoredEvent};
 
@@ -35,7 +35,10 @@ pub(super) async fn step(
 ) -> Result<i64, StoreError> {
     let after = verification.position;
     let to = (after + PAGE_LEN).min(verification.to);
-    let rows = page(store, after, to).await?;
+    let mut rows = page(store, after, to).await?;
+    for row in rows.iter_mut().filter(|row| row.event.version > 1 && row.previous_position.is_none()) {
+        find_archived(store, row).await?;
+    }
     let bytes: usize = rows.iter().map(|row| row.event.payload.len()).sum();
     let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
     let up_to = rows.last().filter(|_| is_cut).map_or(to, |last| last.event.position);
@@ -81,6 +84,25 @@ async fn page(store: &Store, after: i64, to: i64) -> Result<Vec<Row>, StoreError
          where e.bytes - octet_length(e.payload) < $3 order by e.position"
     );
     Ok(sqlx::query_as(statement).bind(after).bind(to).bind(PAGE_BYTES_MAX).fetch_all(store.pool()).await?)
+}
+
+/// Looks for the event before one in the archive: that it is not in the database does not mean that it is lost.
+async fn find_archived(store: &Store, row: &mut Row) -> Result<(), StoreError> {
+    let StoredEvent { tenant, stream_id, version, position, .. } = row.event;
+    let range = StreamRange {
+        tenant,
+        stream_id,
+        after: version - 2,
+        until: version - 1,
+        limit: 1,
+        hidden_too: true,
+        longest: i64::MAX,
+    };
+    let found = store.stream_rows(&range).await?;
+    if let Some(previous) = found.into_iter().find(|found| found.version == version - 1 && found.position < position) {
+        (row.previous_position, row.previous_hash) = (Some(previous.position), Some(previous.hash));
+    }
+    Ok(())
 }
 
 /// The positions that should be there and are not, as one finding at the first of them.

@@ -33,17 +33,19 @@ struct EventRow {
     hash: Vec<u8>,
 }
 
-/// The last seal before a position.
+/// The seal behind which a range that begins at a position is verified: that of the batch with the position before it. A
+/// batch that the range cuts is left out, because the other half of it may be archived.
 pub(super) async fn before(store: &Store, from: i64) -> Result<Sealed, StoreError> {
-    let row: Option<(i64, Vec<u8>)> = sqlx::query_as(
-        "select last_position, seal from es.seal where last_position < $1 order by last_position desc limit 1",
+    let row: Option<(i64, i64, Vec<u8>)> = sqlx::query_as(
+        "select first_position, last_position, seal from es.seal where last_position >= $1
+         order by last_position limit 1",
     )
-    .bind(from)
+    .bind(from - 1)
     .fetch_optional(store.pool())
     .await?;
-    let (position, seal) = row.unwrap_or((0, NOTHING.to_vec()));
+    let (_, position, seal) = row.filter(|(first, ..)| *first < from).unwrap_or((0, 0, NOTHING.to_vec()));
     // A seal of another length is found where it is looked at; here it only makes the next one wrong as well.
-    Ok(Sealed { position, seal: seal.try_into().unwrap_or(NOTHING) })
+    Ok(Sealed { position, seal: as_hash(&seal) })
 }
 
 /// Looks at the seals after one, up to a position; answers the last of them, none where there are no more.
