@@ -19,9 +19,14 @@ mod tail;
 mod visible;
 
 use anyhow::Context;
+use mimalloc::MiMalloc;
 
 use crate::report::Row;
 use crate::settings::Settings;
+
+/// The same as of `pcs`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What can be measured.
 #[derive(Clone, Copy, Eq, PartialEq)]

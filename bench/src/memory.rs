@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use pcs_store::Filter;
 
 use crate::ground::{self, Ground};
 use crate::rebuild;
@@ -128,13 +129,15 @@ pub(crate) async fn read(what: &str, url: &str, every: u64) -> anyhow::Result<()
 }
 
 async fn tail(url: &str, every: u64) -> anyhow::Result<()> {
-    let store = ground::open(url).await?;
+    let follower = ground::open(url).await?.follow(Filter::all());
     let (mut position, mut count, mut told) = (0, 0_u64, 0);
     loop {
-        let page = store.read_after(position, PAGE_LEN).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        position = last.position;
-        count += page.len() as u64;
+        let page = follower.read(position, PAGE_LEN).await?;
+        if page.events.is_empty() && page.caught_up {
+            return Ok(());
+        }
+        position = page.position;
+        count += page.events.len() as u64;
         if count - told >= every {
             told = count;
             say(count)?;

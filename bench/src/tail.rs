@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::TryStreamExt;
-use pcs_store::Store;
+use pcs_store::{Filter, Store};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolCopyExt;
 
@@ -16,7 +16,7 @@ use crate::settings::{Settings, median};
 /// Events in the log.
 const EVENTS: u64 = 500_000;
 /// Events of one page, as the projections read them.
-pub(crate) const PAGE_LEN: i64 = 2_000;
+pub(crate) const PAGE_LEN: usize = 2_000;
 /// Events per second that have to be read and decoded.
 const FLOOR_PER_SECOND: f64 = 200_000.0;
 
@@ -39,17 +39,18 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Events per second, each decoded into its type.
+/// Events per second, each decoded into its type, as a follower gets them.
 async fn read_rate(store: &Store) -> anyhow::Result<f64> {
+    let follower = store.follow(Filter::all());
     let started = Instant::now();
     let (mut position, mut count) = (0, 0_u32);
     loop {
-        let page = store.read_after(position, PAGE_LEN).await?;
-        let Some(last) = page.last() else {
+        let page = follower.read(position, PAGE_LEN).await?;
+        position = page.position;
+        count += u32::try_from(page.events.len())?;
+        if page.caught_up {
             return Ok(f64::from(count) / started.elapsed().as_secs_f64());
-        };
-        position = last.position;
-        count += u32::try_from(page.len())?;
+        }
     }
 }
 

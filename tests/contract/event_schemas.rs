@@ -18,14 +18,14 @@ fn generating() -> bool {
 }
 
 fn encoded(event: &DomainEvent) -> (EventType, Value) {
-    let (event_type, text) = match event {
+    let (event_type, payload) = match event {
         DomainEvent::PromptCard(event) => (event.event_type(), event.encode()),
         DomainEvent::TestRun(event) => (event.event_type(), event.encode()),
         DomainEvent::Execution(event) => (event.event_type(), event.encode()),
         DomainEvent::DataSubject(event) => (event.event_type(), event.encode()),
         DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
     };
-    (event_type, serde_json::from_str(&text.expect("it can be encoded")).expect("it is JSON"))
+    (event_type, payload.expect("it can be encoded"))
 }
 
 /// The files and the page, in one test: the page shows the files.

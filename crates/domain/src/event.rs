@@ -60,11 +60,11 @@ pub trait EventSet: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + 
     /// The type and version of this event.
     fn event_type(&self) -> EventType;
 
-    /// The payload as JSON text.
+    /// The payload as JSON.
     ///
     /// # Errors
     /// None for payloads without non-string map keys, and there are none.
-    fn encode(&self) -> Result<String, serde_json::Error>;
+    fn encode(&self) -> Result<serde_json::Value, serde_json::Error>;
 
     /// Reads a stored payload of any version there ever was; a former one is raised to the newest.
     ///
@@ -271,9 +271,9 @@ macro_rules! events {
                 }
             }
 
-            fn encode(&self) -> Result<String, serde_json::Error> {
+            fn encode(&self) -> Result<serde_json::Value, serde_json::Error> {
                 match self {
-                    $( Self::$variant(payload) => serde_json::to_string(payload), )*
+                    $( Self::$variant(payload) => serde_json::to_value(payload), )*
                 }
             }
 

@@ -83,7 +83,7 @@ fn lived<A: Aggregate>(mut state: A, events: Vec<A::Event>) -> Given<A> {
 pub(crate) fn stored<E: EventSet + Debug>(event: &E) -> E {
     let kind = event.event_type();
     assert!(E::TYPES.contains(&kind), "{kind}");
-    E::decode(kind.name, kind.version, &event.encode().unwrap()).unwrap()
+    E::decode(kind.name, kind.version, &event.encode().unwrap().to_string()).unwrap()
 }
 
 /// Chance for tests, the same at each run: xorshift64*, good enough to wander through commands.

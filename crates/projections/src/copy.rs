@@ -2,6 +2,7 @@
 
 use pcs_domain::Timestamp;
 use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
 use time::Duration;
 use uuid::Uuid;
 
@@ -15,8 +16,8 @@ const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 const JSONB_VERSION: u8 = 1;
 /// PostgreSQL counts its microseconds from the year 2000.
 const YEAR_2000: Duration = Duration::seconds(946_684_800);
-/// Bytes that are sent at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes from which on rows are sent.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Rows of one table, encoded. Fields are put in the order of the statement's columns.
 pub(crate) struct Rows {
@@ -107,15 +108,43 @@ impl Rows {
         // An event is smaller than 2 GiB by far; were it not, the server would refuse the row.
         self.bytes.extend_from_slice(&i32::try_from(len).unwrap_or(i32::MAX).to_be_bytes());
     }
+}
 
-    /// Sends them: `statement` is a `copy ... from stdin with (format binary)`.
-    pub(crate) async fn send(mut self, connection: &mut PgConnection, statement: &str) -> Result<u64, sqlx::Error> {
-        self.bytes.extend_from_slice(&TRAILER);
-        let mut copy = connection.copy_in_raw(statement).await?;
-        for chunk in self.bytes.chunks(CHUNK_BYTES) {
-            copy.send(chunk).await?;
+/// A table that rows are sent to while further ones are encoded: the server works on the former meanwhile.
+pub(crate) struct Load<'c> {
+    rows: Rows,
+    copy: PgCopyIn<&'c mut PgConnection>,
+}
+
+impl<'c> Load<'c> {
+    /// Begins to send rows of `fields` columns: `statement` is a `copy ... from stdin with (format binary)`.
+    pub(crate) async fn begin(
+        connection: &'c mut PgConnection,
+        statement: &str,
+        fields: i16,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self { rows: Rows::new(fields), copy: connection.copy_in_raw(statement).await? })
+    }
+
+    /// Where the next row is put.
+    pub(crate) fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+
+    /// Sends what was put, once it is worth it.
+    pub(crate) async fn send(&mut self) -> Result<(), sqlx::Error> {
+        if self.rows.bytes.len() >= CHUNK_BYTES {
+            self.copy.send(self.rows.bytes.as_slice()).await?;
+            self.rows.bytes.clear();
         }
-        copy.finish().await
+        Ok(())
+    }
+
+    /// Sends the rest; answers how many rows were written.
+    pub(crate) async fn finish(mut self) -> Result<u64, sqlx::Error> {
+        self.rows.bytes.extend_from_slice(&TRAILER);
+        self.copy.send(self.rows.bytes.as_slice()).await?;
+        self.copy.finish().await
     }
 }
 

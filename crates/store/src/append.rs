@@ -244,7 +244,7 @@ impl Encoder<'_> {
         let mut encoded = Vec::with_capacity(events.len());
         for (nth, event) in events.iter().enumerate() {
             let event_type = event.event_type();
-            let value = serde_json::from_str(&event.encode()?)?;
+            let value = event.encode()?;
             self.schemas.check(event_type, &value)?;
             let payload = canonical_json(&value);
             if payload.len() > EVENT_BYTES_MAX {

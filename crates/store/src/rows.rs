@@ -1,6 +1,10 @@
 //! Rows of the log as PostgreSQL has them; what is archived is not among them.
 
+use futures_util::TryStreamExt;
 use pcs_domain::ids::TenantId;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{FromRow, Postgres, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -10,8 +14,15 @@ use crate::error::StoreError;
 /// Payload of one page of the log, in bytes, above which no further event is added to it.
 pub(crate) const PAGE_BYTES_MAX: i64 = 32 * 1024 * 1024;
 
+/// The columns of [`Row`], of `es.event e`, in the order in which it reads them.
+macro_rules! row_columns {
+    () => {
+        "e.position, e.stream_no, e.version, e.recorded_at, e.tenant_id, e.category, e.type_id, e.stream_id, e.event_id,
+         e.command_id, e.correlation_id, e.causation_id, e.actor_id, e.hash, e.trace, e.payload"
+    };
+}
+
 /// A row of `es.event`.
-#[derive(sqlx::FromRow)]
 pub(crate) struct Row {
     pub(crate) position: i64,
     pub(crate) stream_no: i64,
@@ -29,6 +40,30 @@ pub(crate) struct Row {
     pub(crate) hash: Vec<u8>,
     pub(crate) trace: Option<String>,
     pub(crate) payload: String,
+}
+
+impl FromRow<'_, PgRow> for Row {
+    /// By place: looking up sixteen names takes longer than reading the values.
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            position: row.try_get(0)?,
+            stream_no: row.try_get(1)?,
+            version: row.try_get(2)?,
+            recorded_at: row.try_get(3)?,
+            tenant_id: row.try_get(4)?,
+            category: row.try_get(5)?,
+            type_id: row.try_get(6)?,
+            stream_id: row.try_get(7)?,
+            event_id: row.try_get(8)?,
+            command_id: row.try_get(9)?,
+            correlation_id: row.try_get(10)?,
+            causation_id: row.try_get(11)?,
+            actor_id: row.try_get(12)?,
+            hash: row.try_get(13)?,
+            trace: row.try_get(14)?,
+            payload: row.try_get(15)?,
+        })
+    }
 }
 
 /// Which events of a stream are wanted.
@@ -86,20 +121,9 @@ struct StreamRow {
 impl Store {
     /// Events after a position that are in the log, in order, at most `limit`, and fewer where they are large.
     pub(crate) async fn live_after(&self, position: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
-        Ok(sqlx::query_as(
-            "select position, stream_no, version, recorded_at, tenant_id, category, type_id, stream_id, event_id,
-                    command_id, correlation_id, causation_id, actor_id, hash, trace, payload
-             from (
-                 select *, sum(octet_length(payload)) over (order by position) as bytes
-                 from (select * from es.event where position > $1 order by position limit $2) page
-             ) page
-             where bytes - octet_length(payload) < $3 order by position",
-        )
-        .bind(position)
-        .bind(limit)
-        .bind(PAGE_BYTES_MAX)
-        .fetch_all(self.pool())
-        .await?)
+        let statement =
+            concat!("select ", row_columns!(), " from es.event e where e.position > $1 order by e.position limit $2");
+        self.page_of(sqlx::query(statement).bind(position).bind(limit)).await
     }
 
     /// The wanted events after a position and up to another that are in the log, in order, and the position up to which
@@ -110,40 +134,51 @@ impl Store {
         position: i64,
         up_to: i64,
     ) -> Result<(Vec<Row>, i64), StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "select position, stream_no, version, recorded_at, tenant_id, category, type_id, stream_id, event_id,
-                    command_id, correlation_id, causation_id, actor_id, hash, trace, payload
-             from (
-                 select *, sum(octet_length(payload)) over (order by position) as bytes
-                 from es.event
-                 where position > $1 and position <= $2 and category = any($3) and type_id <> all($4)
-             ) page
-             where bytes - octet_length(payload) < $5 order by position",
-        )
-        .bind(position)
-        .bind(up_to)
-        .bind(&wanted.categories)
-        .bind(&wanted.ignored)
-        .bind(PAGE_BYTES_MAX)
-        .fetch_all(self.pool())
-        .await?;
+        let statement = concat!(
+            "select ",
+            row_columns!(),
+            " from es.event e
+             where e.position > $1 and e.position <= $2 and e.category = any($3) and e.type_id <> all($4)
+             order by e.position"
+        );
+        let query = sqlx::query(statement).bind(position).bind(up_to);
+        let rows = self.page_of(query.bind(&wanted.categories).bind(&wanted.ignored)).await?;
         let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
         let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
         let looked_at = rows.last().filter(|_| is_cut).map_or(up_to, |last| last.position);
         Ok((rows, looked_at))
     }
 
+    /// Rows as they come, up to the one with which they are a page.
+    async fn page_of(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<Row>, StoreError> {
+        let mut connection = self.pool().acquire().await?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            let row = Row::from_row(&row)?;
+            bytes += row.payload.len();
+            page.push(row);
+            if i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX) {
+                drop(rows);
+                // Whoever had the connection next would first have to take all that is still on its way.
+                connection.close_on_drop();
+                break;
+            }
+        }
+        Ok(page)
+    }
+
     /// Events of a stream that are in the log, in order, and where the stream ends.
     pub(crate) async fn live_stream(&self, range: &StreamRange) -> Result<(Vec<Row>, StreamEnd), StoreError> {
-        let rows: Vec<StreamRow> = sqlx::query_as(
-            "select e.position, e.stream_no, e.version, e.recorded_at, e.tenant_id, e.category, e.type_id, e.stream_id,
-                    e.event_id, e.command_id, e.correlation_id, e.causation_id, e.actor_id, e.hash, e.trace, e.payload,
-                    s.version as head
+        let rows: Vec<StreamRow> = sqlx::query_as(concat!(
+            "select ",
+            row_columns!(),
+            ", s.version as head
              from es.stream s join es.event e on e.stream_no = s.stream_no and e.position >= s.stream_no
              where s.tenant_id = $1 and s.stream_id = $2 and (s.state in (0, 2) or $6)
                and e.version > $3 and e.version <= $4 and s.version <= $7
-             order by e.version limit $5",
-        )
+             order by e.version limit $5"
+        ))
         .bind(range.tenant.0)
         .bind(range.stream_id)
         .bind(range.after)

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod decide;
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -60,8 +61,8 @@ impl ExecutionRef {
     }
 }
 
-/// Payload of `execution.finished` version 2.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// Payload of `execution.finished` version 2; read in `reading`.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Finished {
     /// Which cell this is.
     #[serde(flatten)]

@@ -377,7 +377,7 @@ fn a_large_import_is_split_into_events_of_bounded_size() {
     let text = "x".repeat(100 * 1024);
     let cases: Vec<CaseDraft> = (0..13).map(|a| draft("", a, Some(&text))).collect();
     let (events, card) = active().when(add(cases)).events();
-    let sizes: Vec<usize> = events.iter().map(|event| event.encode().unwrap().len()).collect();
+    let sizes: Vec<usize> = events.iter().map(|event| event.encode().unwrap().to_string().len()).collect();
     assert_eq!(sizes.len(), 3, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= limits::CASES_EVENT_BYTES_MAX + 1024), "{sizes:?}");
     let state = card.state();

@@ -33,7 +33,7 @@ pub struct RebuildConfig {
 
 impl Default for RebuildConfig {
     fn default() -> Self {
-        Self { page_len: 20_000, restart: false, policy: None }
+        Self { page_len: 5_000, restart: false, policy: None }
     }
 }
 
@@ -171,6 +171,8 @@ impl Build<'_> {
         let mut connection = self.store.pool().acquire().await?;
         // A COPY that is cut off leaves its connection between two messages: nobody else may have it.
         connection.close_on_drop();
+        // A page is written with its checkpoint, so a crash loses both or none; the last commit of a build waits for all.
+        sqlx::query("set synchronous_commit = off").execute(&mut *connection).await?;
         loop {
             if self.stop.is_cancelled() {
                 return Ok(Some(BuildEnd::Cancelled(expected.position)));

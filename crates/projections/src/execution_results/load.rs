@@ -1,11 +1,12 @@
 //! Writes results in bulk, by COPY, while the read model is built anew.
 
 use pcs_domain::execution::Failure;
+use pcs_store::Recorded;
 use sqlx::PgConnection;
 
 use super::save::class;
 use super::{Added, SavedAttempt, SavedResult};
-use crate::copy::Rows;
+use crate::copy::{Load, Rows};
 use crate::{ProjectionError, storable};
 
 /// Columns of [`COPY_RESULTS`].
@@ -20,24 +21,28 @@ const ATTEMPT_FIELDS: i16 = 9;
 const COPY_ATTEMPTS: &str = "copy execution_attempt (
     tenant_id, execution_id, attempt, worker, class, error, retry_at, at, subject) from stdin with (format binary)";
 
-impl Added<'_> {
-    pub(super) async fn load(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
-        if !self.results.is_empty() {
-            let mut rows = Rows::new(RESULT_FIELDS);
-            for result in &self.results {
-                put_result(&mut rows, result)?;
-            }
-            rows.send(connection, COPY_RESULTS).await?;
+/// Folds and sends event by event, so that the server writes the first rows while the last ones are folded.
+pub(super) async fn load(connection: &mut PgConnection, batch: &[Recorded]) -> Result<(), ProjectionError> {
+    let mut added = Added::default();
+    let mut load = Load::begin(&mut *connection, COPY_RESULTS, RESULT_FIELDS).await?;
+    for recorded in batch {
+        added.fold(recorded)?;
+        for result in added.results.drain(..) {
+            put_result(load.rows(), &result)?;
+            load.send().await?;
         }
-        if !self.attempts.is_empty() {
-            let mut rows = Rows::new(ATTEMPT_FIELDS);
-            for attempt in &self.attempts {
-                put_attempt(&mut rows, attempt)?;
-            }
-            rows.send(connection, COPY_ATTEMPTS).await?;
-        }
-        Ok(())
     }
+    load.finish().await?;
+    if added.attempts.is_empty() {
+        return Ok(());
+    }
+    let mut load = Load::begin(connection, COPY_ATTEMPTS, ATTEMPT_FIELDS).await?;
+    for attempt in &added.attempts {
+        put_attempt(load.rows(), attempt)?;
+        load.send().await?;
+    }
+    load.finish().await?;
+    Ok(())
 }
 
 fn put_result(rows: &mut Rows, result: &SavedResult<'_>) -> Result<(), serde_json::Error> {

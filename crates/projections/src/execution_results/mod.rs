@@ -66,13 +66,7 @@ impl Projection for ExecutionResults {
         connection: &'a mut PgConnection,
         batch: &'a [Recorded],
     ) -> BoxFuture<'a, Result<(), ProjectionError>> {
-        Box::pin(async move {
-            let mut added = Added::default();
-            for recorded in batch {
-                added.fold(recorded)?;
-            }
-            added.load(connection).await
-        })
+        Box::pin(load::load(connection, batch))
     }
 }
 

@@ -191,7 +191,7 @@ fn check_raised(store: &Store, event: &DomainEvent) -> Result<(), StoreError> {
         // Only a reader of pages is handed one, to pass by; what can't be decoded has been found already.
         DomainEvent::Unread(_) => return Ok(()),
     };
-    store.inner.schemas.check(event_type, &serde_json::from_str(&payload)?)
+    store.inner.schemas.check(event_type, &payload)
 }
 
 /// Why, without the place: the finding has it already.
