@@ -209,6 +209,21 @@ pub async fn ends(pool: &PgPool) -> Result<LogEnds, StoreError> {
     .await?)
 }
 
+/// How long ago the first event after a position was recorded, in seconds; none where there is none. What is archived
+/// counts as well: the time of an event is that of its batch, and seals stay in the database.
+///
+/// # Errors
+/// Where the database does not answer or has no log.
+pub async fn waiting_seconds(pool: &PgPool, position: i64) -> Result<Option<f64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select extract(epoch from clock_timestamp() - recorded_at)::float8 from es.seal
+         where last_position > $1 order by last_position limit 1",
+    )
+    .bind(position)
+    .fetch_optional(pool)
+    .await?)
+}
+
 /// What our schemas take on disk, the largest first.
 ///
 /// # Errors

@@ -63,8 +63,8 @@ pub use self::recorded::{Record, Recorded};
 pub use self::stored::{StoredEvent, stream_name};
 pub use self::stream_state::StreamState;
 pub use self::subscription::{
-    Delivery, Exhausted, Handler, Parked, Policy, Refusal, Retried, Signal, StartFrom, Subscription, SubscriptionError,
-    SubscriptionStatus,
+    Delivery, Exhausted, Handler, LaneStatus, Parked, Policy, Refusal, Retried, Signal, StartFrom, Subscription,
+    SubscriptionError, SubscriptionStatus, subscription_statuses,
 };
 pub use self::tail::{Filter, Follower, InvalidLane, LANES_MAX, Lane, POLL_INTERVAL, Page};
 pub use self::transfer::Export;

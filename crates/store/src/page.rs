@@ -5,11 +5,11 @@ use std::time::Duration;
 use pcs_domain::{Category, EventType};
 use uuid::Uuid;
 
-use crate::Store;
 use crate::error::StoreError;
 use crate::read::decode;
 use crate::recorded::Recorded;
 use crate::rows::{Row, Wanted};
+use crate::{Store, diagnosis};
 
 /// Which events a reader is subscribed to.
 #[derive(Clone, Copy, Debug)]
@@ -102,13 +102,7 @@ impl Store {
     /// # Errors
     /// Where the database does not answer.
     pub async fn waiting_since(&self, position: i64) -> Result<Option<Duration>, StoreError> {
-        let seconds: Option<f64> = sqlx::query_scalar(
-            "select extract(epoch from clock_timestamp() - recorded_at)::float8 from es.event
-             where position > $1 order by position limit 1",
-        )
-        .bind(position)
-        .fetch_optional(self.pool())
-        .await?;
+        let seconds = diagnosis::waiting_seconds(self.pool(), position).await?;
         Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)))
     }
 }

@@ -13,50 +13,7 @@ pub(super) struct Held<'a> {
     pub(super) fence: i64,
 }
 
-/// How a subscription is.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
-pub struct SubscriptionStatus {
-    /// Its name.
-    pub name: String,
-    /// Into how many lanes its streams are divided.
-    pub lanes: i16,
-    /// How many of them somebody works on.
-    pub owned: i64,
-    /// Every event up to here was handled or parked, in all lanes.
-    pub position: i64,
-    /// How many events of the log come after it, wanted or not.
-    pub lag: i64,
-    /// How old the first of those is, in seconds; none where there is none.
-    pub lag_seconds: Option<f64>,
-    /// How many events are parked.
-    pub parked: i64,
-}
-
 impl Store {
-    /// All subscriptions, by name.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionStatus>, SubscriptionError> {
-        let statuses = sqlx::query_as(
-            "select s.name, s.lanes, l.owned, l.position, greatest(h.position - l.position, 0) as lag,
-                    (select extract(epoch from clock_timestamp() - e.recorded_at)::float8 from es.event e
-                     where e.position = l.position + 1) as lag_seconds,
-                    (select count(*) from es.subscription_parked p where p.name = s.name) as parked
-             from es.subscription s
-             cross join es.head h
-             cross join lateral (
-                 select min(position) as position,
-                        count(*) filter (where owner is not null and leased_until > clock_timestamp()) as owned
-                 from es.subscription_lane where name = s.name
-             ) l
-             order by s.name",
-        )
-        .fetch_all(self.pool())
-        .await?;
-        Ok(statuses)
-    }
-
     /// Sends a subscription to a position: what follows it is delivered again, or what stands before it is not. Owners
     /// notice at their next checkpoint, at the latest with their next lease.
     ///

@@ -12,6 +12,7 @@ mod lease;
 mod member;
 mod parked;
 mod standing;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-pub use self::checkpoint::SubscriptionStatus;
 pub use self::error::SubscriptionError;
 pub use self::parked::{Parked, Retried};
+pub use self::status::{LaneStatus, SubscriptionStatus, subscription_statuses};
 use crate::Store;
 use crate::recorded::Recorded;
 use crate::tail::{Filter, Lane};
