@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-const CARD: Uuid = Uuid::from_u128(0xCA8D);
+pub(crate) const CARD: Uuid = Uuid::from_u128(0xCA8D);
 
 async fn append(store: &Store, stream: Uuid, event: PromptCardEvent) {
     let mut append = Append::new(CommandContext::derived(TenantId::DEFAULT, CommandId(Uuid::new_v4())));
@@ -23,7 +23,7 @@ async fn append(store: &Store, stream: Uuid, event: PromptCardEvent) {
 }
 
 /// A card that was created and revised, and ten events on other streams.
-async fn history(store: &Store) {
+pub(crate) async fn history(store: &Store) {
     let created = Created {
         title: "Greeter".to_owned(),
         description: String::new(),

@@ -25,3 +25,4 @@ mod verification;
 mod subscriptions;
 mod wakeups;
 mod time_travel;
+mod stream_tools;

@@ -44,7 +44,7 @@ pub enum EsCommand {
     /// Tell this log from its copies
     #[command(subcommand)]
     Epoch(epoch::EpochCommand),
-    /// Look at streams: their heads, events and states
+    /// Look at streams: their heads, events and states; close and open them
     #[command(subcommand)]
     Stream(stream::StreamCommand),
     /// Look at single events: by position, by id, by what is in them

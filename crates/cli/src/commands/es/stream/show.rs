@@ -67,7 +67,7 @@ pub(super) async fn known(store: &Store, console: &Console, stream: StreamAddres
     Ok(head.category)
 }
 
-fn unknown(stream: StreamAddress) -> CliError {
+pub(super) fn unknown(stream: StreamAddress) -> CliError {
     let name = match stream.category {
         Some(category) => format!("{}-{}", category.name(), stream.stream_id),
         None => stream.stream_id.to_string(),
