@@ -22,12 +22,12 @@ const TENANT: TenantId = TenantId::DEFAULT;
 const PARTITION_LEN: i64 = 20;
 
 /// A run that archives everything that is closed, and drops it at once.
-fn everything() -> ArchiveRun {
+pub(crate) fn everything() -> ArchiveRun {
     ArchiveRun { keep: 0, grace: Duration::ZERO, ..ArchiveRun::default() }
 }
 
 /// A database with small partitions, its archive, and a store on both.
-async fn archived() -> (TestDatabase, TestArchive, Store) {
+pub(crate) async fn archived() -> (TestDatabase, TestArchive, Store) {
     let (database, archive) = (TestDatabase::new().await, TestArchive::new());
     let store = database.store_with(archive.config()).await;
     set_partition_len(store.pool(), PARTITION_LEN).await.unwrap();
@@ -45,18 +45,18 @@ async fn append(store: &Store, stream: Uuid, expected: Expected, tag: &str) -> i
 }
 
 /// Appends to a few streams in turn.
-async fn fill(store: &Store, events: i64, streams: &[Uuid]) {
+pub(crate) async fn fill(store: &Store, events: i64, streams: &[Uuid]) {
     for (nth, stream) in (0..events).zip(streams.iter().cycle()) {
         append(store, *stream, Expected::Any, &nth.to_string()).await;
     }
 }
 
-fn streams(count: u128) -> Vec<Uuid> {
+pub(crate) fn streams(count: u128) -> Vec<Uuid> {
     (1..=count).map(|number| Uuid::from_u128(number * 0x1234_5678_9abc_def0)).collect()
 }
 
 /// The whole log, read in pages.
-async fn log(store: &Store, page: i64) -> Vec<Recorded> {
+pub(crate) async fn log(store: &Store, page: i64) -> Vec<Recorded> {
     let mut events = Vec::new();
     loop {
         let after = events.last().map_or(0, |event: &Recorded| event.position);
@@ -86,7 +86,7 @@ async fn by_stream(store: &Store, streams: &[Uuid], page: i64) -> BTreeMap<Uuid,
     found
 }
 
-async fn run(store: &Store, run: &ArchiveRun) -> Vec<ArchiveStep> {
+pub(crate) async fn run(store: &Store, run: &ArchiveRun) -> Vec<ArchiveStep> {
     let mut steps = Vec::new();
     store.archive_run(run, &mut |step| steps.push(step)).await.unwrap();
     steps

@@ -26,3 +26,4 @@ mod subscriptions;
 mod wakeups;
 mod time_travel;
 mod stream_tools;
+mod subscription_tools;

@@ -22,6 +22,7 @@ pub mod replay;
 pub mod selection;
 pub mod schema;
 pub mod stream;
+pub mod subscription;
 pub mod verify;
 pub mod subjects;
 
@@ -72,6 +73,9 @@ pub enum EsCommand {
     /// Look at events that a read model could not apply, and try or drop them
     #[command(subcommand)]
     Park(park::ParkCommand),
+    /// Look at durable subscriptions: how far they are, and who works on them
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
     /// List the data subjects of whom something is or was kept
     Subjects(subjects::Subjects),
     /// Make a data subject's data unreadable, in every copy of it
@@ -116,6 +120,7 @@ impl EsArgs {
             EsCommand::Bench(bench) => bench.execute(&mut console).await,
             EsCommand::Projection(command) => command.execute(&mut console).await,
             EsCommand::Park(command) => command.execute(&mut console).await,
+            EsCommand::Subscription(command) => command.execute(&mut console).await,
             EsCommand::Subjects(subjects) => subjects.execute(&mut console).await,
             EsCommand::Shred(shred) => shred.execute(&mut console).await,
             EsCommand::Keys(command) => command.execute(&mut console).await,

@@ -1,5 +1,6 @@
 //! The log and what hangs on it: schema, rights, ends, partitions, appenders that are stuck, lag, sizes.
 
+use pcs_store::SubscriptionStatus;
 use pcs_store::diagnosis::{self, HeadSession, LogEnds};
 use sqlx::PgPool;
 
@@ -15,7 +16,7 @@ const HEAD_SECONDS_STUCK: f64 = 10.0;
 const TRANSACTION_SECONDS_MAX: f64 = 300.0;
 /// Positions for which there should be partitions: several hours at the highest rate that was measured.
 const ROOM_MIN: i64 = 5_000_000;
-/// A projection that is further behind is told.
+/// A projection or subscription that is further behind is told.
 const LAG_MAX: i64 = 10_000;
 const QUERY_CHARS_MAX: usize = 80;
 
@@ -47,6 +48,7 @@ pub(super) async fn examine(pool: &PgPool) -> Result<Vec<Checked>, CliError> {
     checks.push(appenders(&diagnosis::head_sessions(pool).await?));
     checks.extend(transactions(pool).await?);
     checks.extend(projections(pool, ends.head).await?);
+    checks.extend(subscriptions(pool).await?);
     for size in diagnosis::sizes(pool).await? {
         checks.push(Checked::ok(&format!("size of {}", size.name), human_bytes(size.bytes)));
     }
@@ -141,14 +143,28 @@ async fn projections(pool: &PgPool, head: i64) -> Result<Vec<Checked>, CliError>
         let name = format!("projection {}", projection.name());
         let position = pcs_projections::position(pool, projection.name()).await?;
         let lag = (head - position).max(0);
-        let seen = format!("at {position}, {lag} behind");
-        checks.push(if lag > LAG_MAX {
-            Checked::warn(&name, seen, "is `pcs project` running? its log says where it stands still and why")
-        } else {
-            Checked::ok(&name, seen)
-        });
+        let seconds = if lag == 0 { None } else { diagnosis::waiting_seconds(pool, position).await? };
+        let mend = "is `pcs project` running? `pcs es projection ls` says where it stands still and why";
+        checks.push(behind(&name, (position, lag, seconds), mend));
     }
     Ok(checks)
+}
+
+async fn subscriptions(pool: &PgPool) -> Result<Vec<Checked>, CliError> {
+    let statuses = pcs_store::subscription_statuses(pool).await?;
+    let checked = |status: &SubscriptionStatus| {
+        let mend = "does its process run? `pcs es subscription show` says who works on which lane";
+        let place = (status.position, status.lag, status.lag_seconds);
+        behind(&format!("subscription {}", status.name), place, mend)
+    };
+    Ok(statuses.iter().map(checked).collect())
+}
+
+/// A reader at a position, behind by so many events, the oldest of which has waited for so long.
+fn behind(check: &str, (position, lag, seconds): (i64, i64, Option<f64>), mend: &str) -> Checked {
+    let waited = seconds.map(|seconds| format!(", for {seconds:.1} s")).unwrap_or_default();
+    let seen = format!("at {position}, {lag} behind{waited}");
+    if lag > LAG_MAX { Checked::warn(check, seen, mend) } else { Checked::ok(check, seen) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]
