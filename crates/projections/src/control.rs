@@ -4,7 +4,7 @@ use pcs_store::Store;
 
 use crate::generation::Generation;
 use crate::policy::Policy;
-use crate::{ControlError, Projection};
+use crate::{ControlError, Projection, checkpoint};
 
 /// Makes a projection stand still after the page that is being written. It stays so until it is resumed, over restarts
 /// as well; readers see what it has so far.
@@ -12,6 +12,7 @@ use crate::{ControlError, Projection};
 /// # Errors
 /// Where there is no such generation, or the database does not answer.
 pub async fn pause(store: &Store, projection: &dyn Projection, generation: Generation) -> Result<(), ControlError> {
+    begun(store, projection, generation).await?;
     let changed = sqlx::query("update read.projection set status = 'paused' where name = $1 and generation = $2")
         .bind(projection.name())
         .bind(generation.name())
@@ -25,6 +26,7 @@ pub async fn pause(store: &Store, projection: &dyn Projection, generation: Gener
 /// # Errors
 /// Where there is no such generation, or the database does not answer.
 pub async fn resume(store: &Store, projection: &dyn Projection, generation: Generation) -> Result<(), ControlError> {
+    begun(store, projection, generation).await?;
     let changed = sqlx::query(
         "update read.projection set status = case when generation = 'next' then 'building' else 'running' end,
                 starts = 0, suspect_position = null, suspect_starts = 0, failed_position = null, failed_stream = null,
@@ -48,6 +50,7 @@ pub async fn set_policy(
     generation: Generation,
     policy: Option<Policy>,
 ) -> Result<(), ControlError> {
+    begun(store, projection, generation).await?;
     let changed = sqlx::query("update read.projection set policy = $3 where name = $1 and generation = $2")
         .bind(projection.name())
         .bind(generation.name())
@@ -55,6 +58,14 @@ pub async fn set_policy(
         .execute(store.pool())
         .await?;
     found(changed.rows_affected(), projection, generation)
+}
+
+/// The living one is there from the start, whether a process has run it or not.
+async fn begun(store: &Store, projection: &dyn Projection, generation: Generation) -> Result<(), sqlx::Error> {
+    match generation {
+        Generation::Live => checkpoint::ensure(store.pool(), projection.name(), generation).await,
+        Generation::Next | Generation::Old => Ok(()),
+    }
 }
 
 fn found(rows: u64, projection: &dyn Projection, generation: Generation) -> Result<(), ControlError> {
