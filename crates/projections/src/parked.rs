@@ -71,7 +71,8 @@ pub struct Drained {
     pub left: i64,
 }
 
-/// The events that were set aside, in the order of their positions, after a position; of one projection or of all.
+/// The events that were set aside, in the order of their positions, after a position; of one projection or of all. More
+/// than `limit` where several projections have set the last one aside: the next page begins behind its position.
 ///
 /// # Errors
 /// Where the database does not answer.
@@ -83,8 +84,11 @@ pub async fn bad_events(
 ) -> Result<Vec<BadEvent>, ProjectionError> {
     let rows = sqlx::query_as(
         "select name, generation, position, lane, tenant_id, stream_id, version, event_type, state, error, attempts, at
-         from read.bad_event where ($1::text is null or name = $1) and position > $2
-         order by position, name, generation limit $3",
+         from (
+             select * from read.bad_event where ($1::text is null or name = $1) and position > $2
+             order by position fetch first $3 rows with ties
+         ) page
+         order by position, name, generation",
     )
     .bind(projection_name)
     .bind(after_position)
