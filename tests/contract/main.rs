@@ -25,5 +25,6 @@ mod verification;
 mod subscriptions;
 mod wakeups;
 mod time_travel;
+mod projection_tools;
 mod stream_tools;
 mod subscription_tools;

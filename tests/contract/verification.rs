@@ -36,7 +36,7 @@ async fn findings(store: &Store) -> Vec<Finding> {
 }
 
 /// A connection on which no trigger protects the log, as somebody has it who owns the machine.
-async fn unprotected(database: &TestDatabase) -> PgConnection {
+pub(crate) async fn unprotected(database: &TestDatabase) -> PgConnection {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     sqlx::query("set session_replication_role = replica").execute(&mut connection).await.unwrap();
     connection

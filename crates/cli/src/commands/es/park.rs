@@ -74,7 +74,9 @@ async fn ls(args: &Ls, console: &mut Console) -> Result<(), CliError> {
     let store = console.store().await?;
     let projection = args.projection.as_deref().map(find).transpose()?;
     let name = projection.as_ref().map(|projection| projection.name());
-    let events = pcs_projections::bad_events(store.pool(), name, args.after, i64::from(args.limit)).await?;
+    // One more than wanted tells whether there is more.
+    let mut events = pcs_projections::bad_events(store.pool(), name, args.after, i64::from(args.limit) + 1).await?;
+    let more = cut(&mut events, args.limit);
     let columns = [
         ("projection", Align::Left),
         ("position", Align::Right),
@@ -94,13 +96,29 @@ async fn ls(args: &Ls, console: &mut Console) -> Result<(), CliError> {
             event.attempts.to_string(),
             excerpt(event.error.as_deref().unwrap_or("-"), ERROR_CHARS_MAX),
         ]
-    })
+    })?;
+    if let Some(after) = more {
+        console.output.note(&format!("there are more: --after {after}"));
+    }
+    Ok(())
+}
+
+/// Leaves as many events as are wanted, and all of the last one's position; answers where the next page begins, if there
+/// is one.
+fn cut(events: &mut Vec<BadEvent>, limit: u32) -> Option<i64> {
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let last = events.get(wanted.checked_sub(1)?)?.position;
+    let end = events.partition_point(|event| event.position <= last);
+    let is_cut = end < events.len();
+    events.truncate(end);
+    is_cut.then_some(last)
 }
 
 async fn show(args: &Show, console: &mut Console) -> Result<(), CliError> {
     let store = console.store().await?;
     let projection = find(&args.projection)?;
-    let events = pcs_projections::bad_events(store.pool(), Some(projection.name()), args.position - 1, 1).await?;
+    let events =
+        pcs_projections::bad_events(store.pool(), Some(projection.name()), args.position.saturating_sub(1), 1).await?;
     let Some(event) = events.first().filter(|event| event.position == args.position) else {
         let message = format!("{} has set no event {} aside", projection.name(), args.position);
         return Err(CliError::usage(message, "`pcs es park ls` lists what it has"));

@@ -141,9 +141,12 @@ impl From<ControlError> for CliError {
             ControlError::Database(error) => error.into(),
             ControlError::Store(error) => error.into(),
             ControlError::Unknown(_) => Self::usage(text, "`pcs es projection ls` lists them"),
+            ControlError::NoGeneration { generation, .. } if generation == Generation::Old.name() => {
+                Self::usage(text, "`pcs es projection promote` leaves one, until it is dropped")
+            }
             ControlError::NoGeneration { .. } => Self::usage(text, "`pcs es projection rebuild` makes one"),
             ControlError::Busy { .. } => Self::usage(text, "wait for it, or stop that process"),
-            ControlError::NotNow { need, .. } => Self::usage(text, need),
+            ControlError::NotNow { name, status, need } => Self::usage(format!("{name} is {status}"), need),
             ControlError::NotParked(_) => Self::usage(text, "`pcs es park ls` lists what is"),
         }
     }
