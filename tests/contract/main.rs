@@ -25,6 +25,7 @@ mod verification;
 mod subscriptions;
 mod wakeups;
 mod time_travel;
+mod privacy_tools;
 mod projection_tools;
 mod stream_tools;
 mod subscription_tools;

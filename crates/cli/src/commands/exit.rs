@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use pcs_projections::ProjectionError;
-use pcs_store::StoreError;
+use pcs_store::{ArchiveError, PrivacyError, StoreError};
 
 use crate::client::connection::ConnectionError;
 use crate::client::error::ApiError;
@@ -98,6 +98,9 @@ impl CliError {
         match self {
             Self::Suite(_) | Self::Usage { .. } | Self::Connection(_) => ExitStatus::WrongUse,
             Self::Api(error) if error.is_wrong_use() => ExitStatus::WrongUse,
+            Self::Store(error) | Self::Projection(ProjectionError::Store(error)) if wants_setting(error) => {
+                ExitStatus::WrongUse
+            }
             // Whoever reads us has read enough, as `head` does: that is no failure.
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitStatus::Success,
             Self::Api(_) | Self::System(_) | Self::Output(_) | Self::Store(_) | Self::Projection(_) => {
@@ -113,6 +116,24 @@ impl CliError {
     }
 }
 
+/// Whether the store was not told where its archive or its keys are, or was told wrong.
+fn wants_setting(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Archive(
+            ArchiveError::NoAddress
+                | ArchiveError::Address { .. }
+                | ArchiveError::NotConfigured { .. }
+                | ArchiveError::NotInTheLog { .. }
+        ) | StoreError::Privacy(
+            PrivacyError::NoMasterKey
+                | PrivacyError::File { .. }
+                | PrivacyError::Ring(_)
+                | PrivacyError::UnknownMasterKey { .. }
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +147,9 @@ mod tests {
     fn every_error_has_the_exit_code_that_is_promised() {
         let suite = SuiteError::of_file("s.yaml", "m", "n");
         let unreachable = ApiError::Unreachable { url: String::new(), reason: String::new() };
-        let cases: [(CliError, u8); 12] = [
+        let cases: [(CliError, u8); 14] = [
+            (StoreError::from(ArchiveError::NoAddress).into(), 2),
+            (StoreError::from(PrivacyError::NoMasterKey).into(), 2),
             (suite.into(), 2),
             (CliError::usage("m", "n"), 2),
             (ConnectionError::Unknown.into(), 2),

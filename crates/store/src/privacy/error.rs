@@ -11,7 +11,7 @@ pub enum PrivacyError {
     #[error("no master key is set, so personal data can be neither kept nor read: set PCS_KEY_FILE or PCS_KEYS")]
     NoMasterKey,
     /// The file of master keys can't be read.
-    #[error("the master keys can't be read from {path}: {source}")]
+    #[error("the master keys can't be read from {path}: {source}; set PCS_KEY_FILE to the file that has them")]
     File {
         /// The file.
         path: String,
@@ -22,7 +22,10 @@ pub enum PrivacyError {
     #[error("the master keys can't be used: {0}")]
     Ring(#[from] RingError),
     /// A key is wrapped by a master key that this process does not have.
-    #[error("a key is wrapped by the master key {name}, which this process does not have")]
+    #[error(
+        "a key is wrapped by the master key {name}, which this process does not have: add its line to PCS_KEY_FILE or \
+         PCS_KEYS"
+    )]
     UnknownMasterKey {
         /// Its name.
         name: String,

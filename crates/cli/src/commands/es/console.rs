@@ -2,7 +2,7 @@
 
 use clap::Args;
 use pcs_domain::ids::TenantId;
-use pcs_store::{Store, StoreConfig};
+use pcs_store::{KeySource, Store, StoreConfig};
 use serde::Serialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -84,9 +84,18 @@ impl Console {
     /// # Errors
     /// Where there is no database or it does not answer.
     pub async fn store(&self) -> Result<Store, CliError> {
+        self.store_with(None).await
+    }
+
+    /// The store on that database, which opens personal data with these keys.
+    ///
+    /// # Errors
+    /// Where there is no database or it does not answer.
+    pub async fn store_with(&self, keys: Option<KeySource>) -> Result<Store, CliError> {
         let mut config = StoreConfig::new(self.database_url()?, APPLICATION_NAME);
         config.connections_max = CONNECTIONS_MAX;
         config.archive = self.args.archive.config();
+        config.keys = keys;
         Ok(Store::connect(&config).await?)
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pcs_domain::data_subject::SubjectName;
-use pcs_store::{PrivacyError, Store, StoreConfig, StoreError, SubjectEntry};
+use pcs_store::{PrivacyError, StoreError, SubjectEntry};
 use serde::Serialize;
 
 use crate::commands::es::console::Console;
@@ -112,14 +112,9 @@ struct Added {
     file: PathBuf,
 }
 
-async fn store(console: &Console, keys: &KeyArgs) -> Result<Store, CliError> {
-    let config = StoreConfig { keys: keys.source(), ..StoreConfig::new(console.database_url()?, "pcs es") };
-    Ok(Store::connect(&config).await?)
-}
-
 impl Subjects {
     pub(super) async fn execute(self, console: &mut Console) -> Result<ExitStatus, CliError> {
-        let store = store(console, &self.keys).await?;
+        let store = console.store_with(self.keys.source()).await?;
         let mut lines: Vec<SubjectLine> = Vec::new();
         let mut after = None;
         loop {
@@ -146,7 +141,7 @@ impl Shred {
             let message = "what is kept of the subject would be unreadable for ever, in every copy of it";
             return Err(CliError::usage(message, "add --yes to do it"));
         }
-        let store = store(console, &self.keys).await?;
+        let store = console.store_with(self.keys.source()).await?;
         let shredded = store.shred(console.tenant(), &name, None).await.map_err(|error| match error {
             StoreError::Privacy(PrivacyError::UnknownSubject) => {
                 CliError::usage("nothing was ever kept of this data subject", "`pcs es subjects` lists all of them")
@@ -164,7 +159,7 @@ impl KeysCommand {
     pub(super) async fn execute(self, console: &mut Console) -> Result<ExitStatus, CliError> {
         match self {
             Self::Ls(KeysLs { keys }) => {
-                let used = store(console, &keys).await?.keys_in_use().await?;
+                let used = console.store_with(keys.source()).await?.keys_in_use().await?;
                 let lines: Vec<KeyLine> =
                     used.into_iter().map(|key| KeyLine { master_key: key.name, wraps: key.keys }).collect();
                 let columns = [("master key", Align::Left), ("wraps", Align::Right)];
@@ -180,7 +175,7 @@ impl KeysCommand {
                 console.thing(&added, fields)?;
             }
             Self::Rotate(KeysRotate { keys }) => {
-                let rotated = Rotated { rotated: store(console, &keys).await?.rotate_keys().await? };
+                let rotated = Rotated { rotated: console.store_with(keys.source()).await?.rotate_keys().await? };
                 console.thing(&rotated, vec![("rotated", rotated.rotated.to_string())])?;
             }
         }
