@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use pcs_domain::Category;
 use pcs_domain::ids::TenantId;
 
+use super::error::ArchiveError;
 use super::format::TypeLine;
 use crate::Store;
 use crate::chain::{Content, Hash, NOTHING, event_hash};
@@ -20,11 +21,13 @@ pub(crate) struct ChainCheck<'a> {
     types: HashMap<i16, (String, i16)>,
     /// The newest version and hash of streams by their numbers.
     newest: HashMap<i64, (i64, Vec<u8>)>,
+    /// An event of another partition could not be read, and that was told.
+    told_unreadable: bool,
 }
 
 impl<'a> ChainCheck<'a> {
     pub(crate) fn new(store: &'a Store) -> Self {
-        Self { store, types: HashMap::new(), newest: HashMap::new() }
+        Self { store, types: HashMap::new(), newest: HashMap::new(), told_unreadable: false }
     }
 
     /// The names of types: they are part of what is hashed.
@@ -56,15 +59,25 @@ impl<'a> ChainCheck<'a> {
             payload: &row.payload,
         };
         let digest = content.digest();
-        let Some(before) = self.before(row).await? else {
-            return Ok(Some(format!("version {} of its stream is not there", row.version - 1)));
-        };
+        let before = self.before(row).await;
         if self.newest.len() >= STREAMS_MAX {
             self.newest.clear();
         }
         self.newest.insert(row.stream_no, (row.version, row.hash.clone()));
+        let before = match before {
+            Ok(Some(before)) => before,
+            Ok(None) => return Ok(Some(format!("version {} of its stream is not there", row.version - 1))),
+            Err(StoreError::Archive(error)) if error.is_damage() => return Ok(self.unreadable(row, &error)),
+            Err(error) => return Err(error),
+        };
         let is_right = event_hash(&before, row.version, &digest)[..] == row.hash[..];
         Ok((!is_right).then(|| "its hash is not that of its content and of the event before it".to_owned()))
+    }
+
+    /// That the event before this one is in a damaged object: told once, because a look at that object finds the rest.
+    fn unreadable(&mut self, row: &Row, error: &ArchiveError) -> Option<String> {
+        let is_first = !std::mem::replace(&mut self.told_unreadable, true);
+        is_first.then(|| format!("version {} of its stream can't be read: {error}", row.version - 1))
     }
 
     /// The hash of the event before this one in its stream.

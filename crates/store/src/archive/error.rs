@@ -82,3 +82,11 @@ pub enum ArchiveError {
     #[error("events could not be packed: {0}")]
     Pack(String),
 }
+
+impl ArchiveError {
+    /// Whether an object is missing, or is not what was archived: a finding for who looks for damage.
+    pub(crate) fn is_damage(&self) -> bool {
+        let is_missing = |source: &object_store::Error| matches!(source, object_store::Error::NotFound { .. });
+        matches!(self, Self::Damaged { .. }) || matches!(self, Self::Object { source, .. } if is_missing(source))
+    }
+}
