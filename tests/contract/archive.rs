@@ -314,9 +314,9 @@ async fn x4_what_is_not_archived_is_verified_alone() {
     let ids = streams(3);
     fill(&store, 90, &ids).await;
     run(&store, &everything()).await;
-    assert!(Verification::begin(&store, &Check::ALL, 1, None).await.is_err(), "half of the log is not all of it");
+    assert!(Verification::begin(&store, &Check::ALL, Some(1), None).await.is_err(), "half of the log is not all of it");
     for from in [80, 85, 90] {
-        let mut verification = Verification::begin(&store, &Check::ALL, from, None).await.unwrap();
+        let mut verification = Verification::begin(&store, &Check::ALL, Some(from), None).await.unwrap();
         while let Some(findings) = verification.next(&store).await.unwrap() {
             assert_eq!(findings, [], "from {from}");
         }
@@ -460,7 +460,7 @@ async fn x1_an_archive_in_a_bucket_reads_back_identically() {
     assert!(!format!("{:?}", server.config()).contains(SECRET), "settings are shown without their values");
 }
 
-fn objects(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn objects(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -42,7 +42,7 @@ async fn append<E: EventSet>(
 }
 
 /// Every type of event, a remembered command with everything around it, two tenants, texts with all that COPY escapes.
-async fn history(store: &Store) {
+pub(crate) async fn history(store: &Store) {
     let context = |tenant| CommandContext::derived(TenantId(tenant), CommandId(Uuid::new_v4()));
     append(store, remembered(), STREAM, &[tagged("a"), tagged("back\\slash \\N \u{1f389} \t\r\n \"")]).await;
     for (tenant, event) in (1..).zip(samples::all()) {
@@ -59,7 +59,7 @@ async fn history(store: &Store) {
 }
 
 /// Everything that the store keeps, as text.
-async fn content(store: &Store) -> Vec<String> {
+pub(crate) async fn content(store: &Store) -> Vec<String> {
     let mut rows = Vec::new();
     for table in ["event", "stream", "command", "seal", "head"] {
         let statement = format!("select '{table} ' || row_to_json(t)::text from es.{table} t order by 1");
@@ -78,7 +78,7 @@ async fn exported(store: &Store, from: i64, to: Option<i64>) -> Vec<u8> {
     file
 }
 
-async fn import(store: &Store, file: &[u8]) -> Result<Imported, ImportError> {
+pub(crate) async fn import(store: &Store, file: &[u8]) -> Result<Imported, ImportError> {
     store.import(file, &mut |_, _| ()).await
 }
 
@@ -198,7 +198,7 @@ async fn x3_new_appends_go_on_behind_what_was_imported() {
         assert_eq!(append(&there, context, stream, &[tagged("new")]).await.version, version);
     }
     assert_eq!(there.head().await.unwrap(), head + 3);
-    let mut verification = Verification::begin(&there, &Check::ALL, 1, None).await.unwrap();
+    let mut verification = Verification::begin(&there, &Check::ALL, None, None).await.unwrap();
     while let Some(findings) = verification.next(&there).await.unwrap() {
         assert_eq!(findings, []);
     }

@@ -27,7 +27,7 @@ async fn history(store: &Store) {
 }
 
 async fn findings(store: &Store) -> Vec<Finding> {
-    let mut verification = Verification::begin(store, &Check::ALL, 1, None).await.unwrap();
+    let mut verification = Verification::begin(store, &Check::ALL, None, None).await.unwrap();
     let mut all = Vec::new();
     while let Some(findings) = verification.next(store).await.unwrap() {
         all.extend(findings);

@@ -13,6 +13,7 @@ pub mod diagnosis;
 mod cursor;
 mod error;
 mod execute;
+mod export_rows;
 mod import;
 mod inspect;
 mod log;

@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::Store;
 use crate::error::StoreError;
-use crate::rows::PAGE_BYTES_MAX;
-use crate::stored::stored_columns;
-use crate::{Store, StoredEvent};
+use crate::export_rows::ExportRow;
 
 /// The version of the format that this build writes and reads.
 pub(crate) const EXPORT_FORMAT: u32 = 1;
@@ -169,17 +168,6 @@ struct ClosedRow {
     state_changed_at: Option<time::OffsetDateTime>,
 }
 
-#[derive(sqlx::FromRow)]
-struct ExportRow {
-    #[sqlx(flatten)]
-    event: StoredEvent,
-    is_remembered: bool,
-    fingerprint: Option<Uuid>,
-    first_position: Option<i64>,
-    at: Option<time::OffsetDateTime>,
-    seal: Option<Vec<u8>>,
-}
-
 impl Export {
     /// Begins an export of the events between two positions, both included, and on to the end of the last one's batch; up
     /// to the newest where there is no `to`.
@@ -231,7 +219,7 @@ impl Export {
     /// The next lines, with their ends; none when the file is whole.
     ///
     /// # Errors
-    /// Where the database does not answer.
+    /// Where the database or, for what is archived, the archive does not answer.
     pub async fn next(&mut self, store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
         let mut text = Vec::new();
         match self.stage {
@@ -283,34 +271,8 @@ impl Export {
     }
 
     async fn page(&mut self, store: &Store) -> Result<Vec<ExportRow>, StoreError> {
-        let to = (self.position + PAGE_LEN).min(self.header.to);
-        let statement = concat!(
-            "select ",
-            stored_columns!(),
-            ",
-                    c.command_id is not null as is_remembered, c.fingerprint, c.first_position, c.at, l.seal
-             from (
-                 select page.*, sum(octet_length(payload)) over (order by position) as bytes
-                 from es.event page where position > $1 and position <= $2 and ($3::int is null or tenant_id = $3)
-             ) e
-             left join es.event_type t using (type_id)
-             left join es.command c
-               on c.command_id = e.command_id and c.tenant_id = e.tenant_id and c.last_position = e.position
-             left join es.seal l on l.last_position = e.position
-             where e.bytes - octet_length(e.payload) < $4 order by e.position"
-        );
-        let rows: Vec<ExportRow> = sqlx::query_as(statement)
-            .bind(self.position)
-            .bind(to)
-            .bind(self.header.tenant)
-            .bind(PAGE_BYTES_MAX)
-            .fetch_all(store.pool())
-            .await?;
-        // Asked afterwards: what left the log before is missing in what was just read.
-        store.refuse_archived(self.position + 1, to).await?;
-        let bytes: usize = rows.iter().map(|row| row.event.payload.len()).sum();
-        let is_cut = i64::try_from(bytes).is_ok_and(|bytes| bytes >= PAGE_BYTES_MAX);
-        self.position = rows.last().filter(|_| is_cut).map_or(to, |last| last.event.position);
+        let (rows, looked_at) = store.export_rows(self.position, self.header.to, PAGE_LEN, self.header.tenant).await?;
+        self.position = looked_at;
         Ok(rows)
     }
 }
@@ -322,12 +284,12 @@ fn write_line(text: &mut Vec<u8>, line: &impl Serialize) -> Result<(), StoreErro
 }
 
 fn event_line(row: ExportRow) -> EventLine {
-    let ExportRow { event, is_remembered, fingerprint, first_position, at, seal } = row;
-    let remembered = Remembered {
-        fingerprint,
-        first_position: first_position.unwrap_or(event.position),
-        at: at.map_or(event.recorded_at, Timestamp::new),
-    };
+    let ExportRow { event, command, seal } = row;
+    let remembered = command.map(|command| Remembered {
+        fingerprint: command.fingerprint,
+        first_position: command.first_position,
+        at: Timestamp::new(command.at),
+    });
     EventLine {
         position: event.position,
         tenant: event.tenant.0,
@@ -339,7 +301,7 @@ fn event_line(row: ExportRow) -> EventLine {
         schema_version: event.schema_version,
         recorded_at: event.recorded_at,
         command_id: event.command_id,
-        remembered: is_remembered.then_some(remembered),
+        remembered,
         correlation_id: event.correlation_id,
         causation_id: event.causation_id,
         actor_id: event.actor_id,

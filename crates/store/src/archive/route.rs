@@ -165,6 +165,16 @@ impl Store {
         }
     }
 
+    /// The last position that is only in the archive; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn archived_to(&self) -> Result<i64, StoreError> {
+        let known = self.inner.archive.refresh(self.pool()).await?;
+        let last = known.iter().rev().find(|partition| partition.state.is_only_archived());
+        Ok(last.map_or(0, |partition| partition.last_position))
+    }
+
     /// Refuses a range of positions that is archived in part: for what reads the database alone.
     pub(crate) async fn refuse_archived(&self, from: i64, to: i64) -> Result<(), StoreError> {
         let known = self.inner.archive.refresh(self.pool()).await?;

@@ -2,7 +2,8 @@
 //!
 //! The first walk goes over the positions and looks at each event beside the one before it in its stream; the second
 //! over the seals of batches; the third over the heads of streams. Each holds one page at a time and may run while others
-//! append: the end is fixed at the start, and each step sees one state of the database.
+//! append: the end is fixed at the start, and each step sees one state of the database. What is archived is not looked at:
+//! [`Store::archive_verify`] does that.
 
 mod events;
 mod heads;
@@ -67,7 +68,7 @@ pub struct Verification {
     checks: Vec<Check>,
     from: i64,
     to: i64,
-    is_whole: bool,
+    head: i64,
     position: i64,
     stage: Stage,
 }
@@ -82,18 +83,36 @@ enum Stage {
 }
 
 impl Verification {
-    /// Begins to verify the events between two positions, both included; up to the newest where there is no `to`. The
-    /// heads are compared only where the range is the whole log.
+    /// Begins to verify the events between two positions, both included; behind what is archived where there is no `from`,
+    /// and up to the newest where there is no `to`. The heads of streams are compared only where the range is the whole
+    /// log, and the head of the log where it ends with the newest.
     ///
     /// # Errors
-    /// Where the database does not answer.
-    pub async fn begin(store: &Store, checks: &[Check], from: i64, to: Option<i64>) -> Result<Self, StoreError> {
+    /// Where the database does not answer, or a part of the range is archived.
+    pub async fn begin(
+        store: &Store,
+        checks: &[Check],
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> Result<Self, StoreError> {
         let head = store.head().await?;
-        let from = from.max(1);
+        let from = match from {
+            Some(from) => from.max(1),
+            None => {
+                let behind = store.archived_to().await? + 1;
+                // A range that ends before it is refused below, with what is archived of it.
+                if to.is_some_and(|to| to < behind) { 1 } else { behind }
+            }
+        };
         let to = to.unwrap_or(head).min(head).max(from - 1);
         store.refuse_archived(from, to).await?;
-        let is_whole = from == 1 && to == head;
-        Ok(Self { checks: checks.to_vec(), from, to, is_whole, position: from - 1, stage: Stage::Events })
+        Ok(Self { checks: checks.to_vec(), from, to, head, position: from - 1, stage: Stage::Events })
+    }
+
+    /// The first position that is verified.
+    #[must_use]
+    pub fn from(&self) -> i64 {
+        self.from
     }
 
     /// How many positions are verified.
@@ -125,12 +144,12 @@ impl Verification {
                 self.stage = Stage::Seals(seals::step(store, before, self.to, &mut findings).await?);
             }
             Stage::Events | Stage::Seals(None) => {
-                self.stage = if self.is_whole { Stage::Head } else { Stage::Done };
+                self.stage = if self.to == self.head { Stage::Head } else { Stage::Done };
             }
             Stage::Head => {
                 heads::compare_head(store, &self.checks, &mut findings).await?;
                 let first = Stage::Streams { after: (Uuid::nil(), i32::MIN) };
-                let has_heads = self.has(Check::Versions) || self.has(Check::Chain);
+                let has_heads = self.from == 1 && (self.has(Check::Versions) || self.has(Check::Chain));
                 self.stage = if has_heads { first } else { Stage::Done };
             }
             Stage::Streams { after } => {
@@ -138,6 +157,10 @@ impl Verification {
                 self.stage = last.map_or(Stage::Done, |after| Stage::Streams { after });
             }
             Stage::Done => return Ok(None),
+        }
+        if !findings.is_empty() {
+            // What has left the log meanwhile is not missing.
+            store.refuse_archived(self.from, self.to).await?;
         }
         Ok(Some(findings))
     }

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::console::Console;
 use super::folded;
 use super::progress::Progress;
-use super::selection::Range;
 use crate::commands::exit::{CliError, ExitStatus};
 
 /// Findings that are told; beyond it they are only counted, so that a log that is wrong all over needs no more memory.
@@ -40,8 +39,12 @@ pub struct Verify {
     /// What is verified
     #[arg(value_enum, default_value_t = Subject::All)]
     what: Subject,
-    #[command(flatten)]
-    range: Range,
+    /// From this position on; where it is not given, from the first one that is not archived
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
+    from: Option<i64>,
+    /// Up to this position; the newest where it is not given
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
+    to: Option<i64>,
 }
 
 /// What was verified and what was found.
@@ -49,6 +52,8 @@ pub struct Verify {
 pub(super) struct Report {
     ok: bool,
     checks: Vec<&'static str>,
+    /// The first position that was verified; 1 where only read models were.
+    from: i64,
     positions: u64,
     found: u64,
     findings: Vec<Found>,
@@ -96,12 +101,13 @@ impl Verify {
         let mut report = Report {
             ok: true,
             checks: checks.iter().map(|check| check.name()).collect(),
+            from: 1,
             positions: 0,
             found: 0,
             findings: Vec::new(),
         };
         if !checks.is_empty() {
-            verify_log(&store, &checks, self.range, &mut report, console).await?;
+            verify_log(&store, &checks, (self.from, self.to), &mut report, console).await?;
         }
         if self.what.has_projections() {
             verify_projections(&store, &mut report, console).await?;
@@ -122,11 +128,16 @@ impl Verify {
 async fn verify_log(
     store: &Store,
     checks: &[Check],
-    range: Range,
+    (from, to): (Option<i64>, Option<i64>),
     report: &mut Report,
     console: &mut Console,
 ) -> Result<(), CliError> {
-    let mut verification = Verification::begin(store, checks, range.from, range.to).await?;
+    let mut verification = Verification::begin(store, checks, from, to).await?;
+    report.from = verification.from();
+    if let (None, archived @ 1..) = (from, report.from - 1) {
+        let note = format!("events 1 to {archived} are left out: `pcs es archive verify` verifies what is archived");
+        console.output.note(&note);
+    }
     let mut progress = Progress::new("verifying", verification.total(), &console.output);
     while let Some(findings) = verification.next(store).await? {
         for finding in findings {

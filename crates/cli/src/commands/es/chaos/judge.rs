@@ -177,7 +177,7 @@ fn readers(reading: Option<Vec<Seen>>, log: &Log) -> Verdict {
 }
 
 async fn verified(store: &Store) -> Result<Verdict, CliError> {
-    let mut verification = Verification::begin(store, &Check::ALL, 1, None).await?;
+    let mut verification = Verification::begin(store, &Check::ALL, Some(1), None).await?;
     let mut faults = Vec::new();
     while let Some(findings) = verification.next(store).await? {
         faults.extend(
