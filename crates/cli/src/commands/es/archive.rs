@@ -66,8 +66,8 @@ impl ArchiveCommand {
         match self {
             Self::Plan(plan) => plan.execute(&store, console).await?,
             Self::Run(run) => run.execute(&store, console).await?,
-            Self::Verify(range) => return range.verify(&store, console).await,
-            Self::Restore(range) => range.restore(&store, console).await?,
+            Self::Verify(range) => return range.checked()?.verify(&store, console).await,
+            Self::Restore(range) => range.checked()?.restore(&store, console).await?,
             Self::Ls => list(&store, console).await?,
         }
         Ok(ExitStatus::Success)
@@ -79,10 +79,10 @@ impl Plan {
         let plan = store.archive_plan(self.keep, &readers(store).await?).await?;
         let rows: Vec<Value> = plan.iter().map(candidate).collect();
         let columns = [
-            ("PARTITION", Align::Right),
-            ("FIRST", Align::Right),
-            ("LAST", Align::Right),
-            ("WHAT HAPPENS", Align::Left),
+            ("partition", Align::Right),
+            ("first", Align::Right),
+            ("last", Align::Right),
+            ("what happens", Align::Left),
         ];
         console.list(&rows, &columns, |row| cells(row, &["partition", "first_position", "last_position", "verdict"]))
     }
@@ -114,6 +114,15 @@ impl Run {
 }
 
 impl Range {
+    /// A range without positions is a slip of the hand, and would be found whole.
+    fn checked(self) -> Result<Self, CliError> {
+        if self.from <= self.to {
+            return Ok(self);
+        }
+        let message = format!("there are no positions from {} to {}", self.from, self.to);
+        Err(CliError::usage(message, "give the smaller one as --from"))
+    }
+
     async fn verify(self, store: &Store, console: &mut Console) -> Result<ExitStatus, CliError> {
         let output = &mut console.output;
         let mut looked_at = 0;
@@ -135,7 +144,7 @@ impl Range {
                         "finding": finding.to_string() })
             })
             .collect();
-        console.list(&rows, &[("PARTITION", Align::Right), ("FINDING", Align::Left)], |row| {
+        console.list(&rows, &[("partition", Align::Right), ("finding", Align::Left)], |row| {
             cells(row, &["partition", "finding"])
         })?;
         Ok(if findings.is_empty() { ExitStatus::Success } else { ExitStatus::GateFailed })
@@ -151,13 +160,13 @@ impl Range {
 async fn list(store: &Store, console: &mut Console) -> Result<(), CliError> {
     let rows: Vec<Value> = store.archived_partitions().await?.iter().map(partition).collect();
     let columns = [
-        ("PARTITION", Align::Right),
-        ("FIRST", Align::Right),
-        ("LAST", Align::Right),
-        ("EVENTS", Align::Right),
-        ("BYTES", Align::Right),
-        ("STATE", Align::Left),
-        ("MERKLE ROOT", Align::Left),
+        ("partition", Align::Right),
+        ("first", Align::Right),
+        ("last", Align::Right),
+        ("events", Align::Right),
+        ("bytes", Align::Right),
+        ("state", Align::Left),
+        ("merkle root", Align::Left),
     ];
     let fields = ["partition", "first_position", "last_position", "events", "bytes", "state", "merkle_root"];
     console.list(&rows, &columns, |row| cells(row, &fields))
