@@ -4,6 +4,7 @@
 
 mod es_bench;
 mod archive;
+mod archive_kills;
 mod archive_tools;
 mod event_schemas;
 mod chain;
