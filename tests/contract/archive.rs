@@ -313,7 +313,13 @@ async fn x4_what_is_not_archived_is_verified_alone() {
     let (_database, _archive, store) = archived().await;
     let ids = streams(3);
     fill(&store, 90, &ids).await;
+    let mut begun = Verification::begin(&store, &Check::ALL, None, None).await.unwrap();
     run(&store, &everything()).await;
+    let left = begun.next(&store).await;
+    assert!(
+        matches!(left, Err(StoreError::Archive(ArchiveError::NotInTheLog { .. }))),
+        "what left is not lost: {left:?}"
+    );
     assert!(Verification::begin(&store, &Check::ALL, Some(1), None).await.is_err(), "half of the log is not all of it");
     for from in [80, 85, 90] {
         let mut verification = Verification::begin(&store, &Check::ALL, Some(from), None).await.unwrap();
