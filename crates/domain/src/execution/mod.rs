@@ -61,7 +61,8 @@ impl ExecutionRef {
     }
 }
 
-/// Payload of `execution.finished` version 2; read in `reading`.
+// Deserialize is in `reading`.
+/// Payload of `execution.finished` version 2.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Finished {
     /// Which cell this is.
