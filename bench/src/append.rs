@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use pcs::commands::es::bench::load::{PAYLOAD_BYTES, append_one, rate};
 use pcs_store::Store;
+use tokio::task::JoinSet;
 
 use crate::ground::Ground;
 use crate::report::{Row, Target};
@@ -41,7 +42,11 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
         found.many.push(rate(&ground.store, 256, settings.duration()).await?.per_second);
         found.thirty_two.push(rate(&ground.store, 32, settings.duration()).await?.per_second);
         found.pgbench_lone_ms.push(single(1)?.latency_ms);
-        found.lone_ms.push(lone_latency_ms(&ground.store).await?);
+        // In a task, as a request is handled.
+        let store = ground.store.clone();
+        let mut lone = JoinSet::new();
+        lone.spawn(async move { lone_latency_ms(&store).await });
+        found.lone_ms.extend(lone.join_all().await.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
         found.cqrs.push(peers::best("cqrs-es", &cqrs_url, settings.seconds)?.per_second);
         found.disintegrate.push(peers::best("disintegrate", &disintegrate_url, settings.seconds)?.per_second);
     }

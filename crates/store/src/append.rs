@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use pcs_domain::canonical::canonical_json;
 use pcs_domain::ids::{ActorId, CommandId, TenantId};
 use pcs_domain::{Category, EventSet, EventType};
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::Store;
 use crate::chain::{Content, Hash, NOTHING, Tip, event_hash};
 use crate::error::{AppendError, StoreError};
 use crate::schemas::Schemas;
-use crate::{Store, appender};
 
 /// Largest payload of one event, in bytes of its JSON text.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -316,9 +315,7 @@ impl Store {
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         self.seal(&mut append).await?;
         append.link();
-        let (answer, answered) = oneshot::channel();
-        self.inner.appender.submit(appender::Pending { append, answer })?;
-        let result = answered.await.map_err(|_| StoreError::Closed)?;
+        let result = self.inner.appender.append(append).await;
         if let Ok(appended) = &result {
             self.inner.newest.send_if_modified(|newest| {
                 let moved = appended.last_position > *newest;

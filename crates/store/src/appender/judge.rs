@@ -4,7 +4,7 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Pending, commit};
+use super::commit;
 use crate::append::{Append, Appended, Expected, Place, StreamWrite};
 use crate::chain::{Hash, Tip};
 use crate::error::{AppendError, StoreError};
@@ -34,15 +34,15 @@ pub(crate) enum Verdict {
 /// Judges and appends; one outcome per command.
 pub(super) async fn one_by_one(
     connection: &mut PgConnection,
-    batch: &[Pending],
+    batch: &[&Append],
 ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
     let mut transaction = connection.begin().await?;
     let mut found = look(&mut transaction, batch).await?.into_iter();
     let mut verdicts = Vec::with_capacity(batch.len());
-    for pending in batch {
-        let streams: Vec<Found> = found.by_ref().take(pending.append.streams.len()).collect();
+    for append in batch {
+        let streams: Vec<Found> = found.by_ref().take(append.streams.len()).collect();
         // What is wrong with one command's streams is its own trouble, not that of its neighbours.
-        verdicts.push(judge(&pending.append, &streams).unwrap_or_else(|error| Verdict::Ends(Err(error.into()))));
+        verdicts.push(judge(append, &streams).unwrap_or_else(|error| Verdict::Ends(Err(error.into()))));
     }
     let going: Vec<&Append> = verdicts
         .iter()
@@ -71,9 +71,9 @@ pub(super) async fn one_by_one(
 }
 
 /// One row per stream of each command, in order; takes the lock of the head.
-async fn look(connection: &mut PgConnection, batch: &[Pending]) -> Result<Vec<Found>, StoreError> {
+async fn look(connection: &mut PgConnection, batch: &[&Append]) -> Result<Vec<Found>, StoreError> {
     let (mut tenants, mut streams, mut known) = (Vec::new(), Vec::new(), Vec::new());
-    for Pending { append, .. } in batch {
+    for append in batch {
         for stream in &append.streams {
             tenants.push(append.context.tenant.0);
             streams.push(stream.stream_id);

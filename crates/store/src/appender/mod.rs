@@ -1,20 +1,23 @@
 //! Group commit: one task appends for the whole process; while a batch is in flight the next one fills.
 //!
-//! A lone append goes at once. Streams and command ids of a batch are disjoint, so that commands of one batch can't see
-//! each other: a second command on the same stream waits for the next batch ([`queue`]). A batch goes to the log as it
-//! is ([`commit`]); only where the log is not as expected it is judged command by command ([`judge`]).
+//! A command that finds no other under way goes at once, by its own caller: handing it to the appender's thread and the
+//! answer back would wake two threads more (docs/decisions/0032). Streams and command ids of a batch are disjoint, so
+//! that commands of one batch can't see each other: a second command on the same stream waits for the next batch
+//! ([`queue`]). A batch goes to the log as it is ([`commit`]); only where the log is not as expected it is judged command
+//! by command ([`judge`]).
 
 mod commit;
+mod committer;
 pub(crate) mod judge;
 mod queue;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use self::commit::Session;
+use self::committer::{Committer, Outcomes};
 use self::queue::Queue;
 use crate::append::{Append, Appended};
 use crate::error::{AppendError, StoreError};
@@ -29,20 +32,20 @@ const WAITING_LEN_MAX: usize = 16_384;
 const HELD_LEN_MAX: usize = 16_384;
 /// When a caller who was turned away shall come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Longest time for one batch; a frozen database must not hold callers for ever.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many batches are judged at once after one was not as expected: while streams are contended, a first try is lost.
-const JUDGED_AFTER_SURPRISE: u8 = 8;
 
 /// A command that waits for its batch.
-pub(crate) struct Pending {
-    pub(crate) append: Append,
-    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+struct Pending {
+    append: Append,
+    answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
-/// The way to the appender task; the task ends when all of these are gone.
+/// The way into the log for all callers of a process; the appender's task ends when it is gone.
 pub(crate) struct Appender {
     queue: mpsc::Sender<Pending>,
+    /// Commands that have not been answered.
+    under_way: AtomicUsize,
+    /// For the command that is alone under way.
+    alone: Mutex<Committer>,
 }
 
 impl Appender {
@@ -53,79 +56,90 @@ impl Appender {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(sqlx::Error::Io)?;
         let thread = std::thread::Builder::new().name("appender".to_owned());
+        let (together, alone) = (Committer::new(options.clone()), Mutex::new(Committer::new(options)));
         // Not joined: it ends by itself when the last handle of the store is dropped.
-        thread.spawn(move || runtime.block_on(run(options, waiting))).map_err(sqlx::Error::Io)?;
-        Ok(Self { queue })
+        thread.spawn(move || runtime.block_on(run(together, waiting))).map_err(sqlx::Error::Io)?;
+        Ok(Self { queue, under_way: AtomicUsize::new(0), alone })
     }
 
-    pub(crate) fn submit(&self, pending: Pending) -> Result<(), AppendError> {
-        self.queue.try_send(pending).map_err(|error| match error {
+    /// Appends one command, with others that come at the same time; answers when it is durable.
+    pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let under_way = UnderWay::enter(&self.under_way);
+        if under_way.alone
+            && let Ok(mut committer) = self.alone.try_lock()
+        {
+            let outcome = committer.settle(&[&append]).await.map_err(|failure| unknowable(&failure))?.pop();
+            return outcome.unwrap_or_else(|| Err(StoreError::Closed.into()));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Pending { append, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AppendError::Overloaded { retry_after: RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => AppendError::Store(StoreError::Closed),
-        })
+        })?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 }
 
-async fn run(options: PgConnectOptions, mut waiting: mpsc::Receiver<Pending>) {
+/// Counts a command while it is under way.
+struct UnderWay<'a> {
+    count: &'a AtomicUsize,
+    /// Whether there was no other when it began.
+    alone: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, alone: count.fetch_add(1, Ordering::Relaxed) == 0 }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn run(mut committer: Committer, mut waiting: mpsc::Receiver<Pending>) {
     let mut queue = Queue::default();
-    let mut session = Session::new(options);
-    let mut judged_next = 0_u8;
-    while queue.fill(&mut waiting).await {
-        let batch = queue.take_batch();
-        let plain = judged_next == 0 && batch.iter().all(|pending| pending.append.is_placed());
-        judged_next = judged_next.saturating_sub(1);
-        let outcome = tokio::time::timeout(BATCH_TIMEOUT, settle(&mut session, &batch, plain)).await;
-        let failure = match outcome {
-            Ok(Ok(settled)) => {
-                if settled.surprise {
-                    judged_next = JUDGED_AFTER_SURPRISE;
-                }
-                answer(batch, settled.outcomes);
+    let mut done = None;
+    loop {
+        let batch = queue.next_batch(&mut waiting);
+        if batch.is_empty() {
+            answer(done.take());
+            if queue.fill(&mut waiting).await {
                 continue;
             }
-            Ok(Err(error)) => error,
-            Err(_) => StoreError::Unknowable("the database took too long".to_owned()),
-        };
-        // Whatever state it is in: the next batch gets a fresh one.
-        session.forget();
-        fail(batch, &failure);
-    }
-}
-
-/// What became of a batch.
-struct Settled {
-    /// One outcome per command, in the batch's order.
-    outcomes: Vec<Result<Appended, AppendError>>,
-    /// Whether something was not as the commands expected.
-    surprise: bool,
-}
-
-/// Commits a batch: as it is where `plain`, else, or where something is in its way, command by command.
-async fn settle(session: &mut Session, batch: &[Pending], plain: bool) -> Result<Settled, StoreError> {
-    let connection: &mut PgConnection = session.connection().await?;
-    if plain {
-        let all: Vec<&Append> = batch.iter().map(|pending| &pending.append).collect();
-        if let Some(outcomes) = commit::as_it_is(connection, &all).await? {
-            return Ok(Settled { outcomes: outcomes.into_iter().map(Ok).collect(), surprise: false });
+            return;
         }
+        let appends: Vec<&Append> = batch.iter().map(|pending| &pending.append).collect();
+        // The callers of the last batch are answered while the database works on this one: waking them takes time.
+        let (outcomes, ()) = tokio::join!(biased; committer.settle(&appends), async { answer(done.take()) });
+        done = Some((batch, outcomes));
     }
-    let outcomes = judge::one_by_one(connection, batch).await?;
-    Ok(Settled { outcomes, surprise: plain })
 }
 
 /// Gives each command its outcome. A caller that has gone away has still been served.
-fn answer(batch: Vec<Pending>, outcomes: Vec<Result<Appended, AppendError>>) {
-    for (pending, outcome) in batch.into_iter().zip(outcomes) {
-        drop(pending.answer.send(outcome));
+fn answer(done: Option<(Vec<Pending>, Result<Outcomes, StoreError>)>) {
+    let Some((batch, outcomes)) = done else { return };
+    match outcomes {
+        Ok(outcomes) => {
+            for (pending, outcome) in batch.into_iter().zip(outcomes) {
+                drop(pending.answer.send(outcome));
+            }
+        }
+        Err(failure) => {
+            for pending in batch {
+                drop(pending.answer.send(Err(unknowable(&failure))));
+            }
+        }
     }
 }
 
-fn fail(batch: Vec<Pending>, failure: &StoreError) {
-    for pending in batch {
-        let failure = match failure {
-            StoreError::ReadOnly => StoreError::ReadOnly,
-            other => StoreError::Unknowable(other.to_string()),
-        };
-        drop(pending.answer.send(Err(failure.into())));
-    }
+/// What a command is told whose batch failed.
+fn unknowable(failure: &StoreError) -> AppendError {
+    let failure = match failure {
+        StoreError::ReadOnly => StoreError::ReadOnly,
+        other => StoreError::Unknowable(other.to_string()),
+    };
+    failure.into()
 }

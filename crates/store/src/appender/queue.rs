@@ -24,27 +24,28 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Waits for the first command, then takes what is there, without waiting for more. Answers whether there is one:
-    /// there is none when all who could send one are gone.
+    /// Waits for the next command. Answers whether there is one: there is none when all who could send one are gone.
     pub(super) async fn fill(&mut self, waiting: &mut mpsc::Receiver<Pending>) -> bool {
+        let next = waiting.recv().await;
+        let is_there = next.is_some();
+        self.ready.extend(next);
+        is_there
+    }
+
+    /// The next batch, of what is there; the last one must be done.
+    pub(super) fn next_batch(&mut self, waiting: &mut mpsc::Receiver<Pending>) -> Vec<Pending> {
         self.release();
-        if self.ready.is_empty() {
-            match waiting.recv().await {
-                Some(first) => self.ready.push_back(first),
-                None => return false,
-            }
-        }
         while self.ready.len() < BATCH_LEN_MAX && self.held_len < HELD_LEN_MAX {
             match waiting.try_recv() {
                 Ok(pending) => self.ready.push_back(pending),
                 Err(_) => break,
             }
         }
-        true
+        self.take_batch()
     }
 
     /// Takes from the front what may share a batch; what has to wait for one of them is held back behind it.
-    pub(super) fn take_batch(&mut self) -> Vec<Pending> {
+    fn take_batch(&mut self) -> Vec<Pending> {
         let mut batch: Vec<Pending> = Vec::new();
         let (mut len, mut bytes) = (0, 0);
         while let Some(pending) = self.ready.pop_front() {
@@ -147,9 +148,14 @@ mod tests {
             let mut queue = Queue::default();
             let mut order: BTreeMap<u128, Vec<u128>> = BTreeMap::new();
             let mut done = Vec::new();
-            while runtime.block_on(queue.fill(&mut waiting)) {
-                let batch = queue.take_batch();
-                prop_assert!(!batch.is_empty());
+            loop {
+                let batch = queue.next_batch(&mut waiting);
+                if batch.is_empty() {
+                    if runtime.block_on(queue.fill(&mut waiting)) {
+                        continue;
+                    }
+                    break;
+                }
                 let keys: Vec<Key> = batch.iter().flat_map(keys).collect();
                 prop_assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
                 for pending in &batch {
