@@ -105,6 +105,11 @@ async fn a_read_model_is_built_anew_compared_promoted_and_put_back() {
 
     let built = es(url, &["projection", "rebuild", "card_list", "--json"]).await.well().json();
     assert_eq!((&state(&built, "next")["status"], &state(&built, "next")["position"]), (&json!("ready"), &json!(12)));
+    // It stays ready where somebody tells it to go on, and can be built on.
+    let resumed = es(url, &["projection", "resume", "card_list", "--generation", "next", "--json"]).await.well().json();
+    assert_eq!(state(&resumed, "next")["status"], "ready");
+    let rebuilt = es(url, &["projection", "rebuild", "card_list", "--json"]).await.well().json();
+    assert_eq!(state(&rebuilt, "next")["status"], "ready");
     let same = es(url, &["projection", "shadow", "card_list"]).await.well();
     assert_eq!(same.err, "at position 12 they are the same\n");
     sqlx::query("update read.card set title = 'Wrong'").execute(store.pool()).await.unwrap();

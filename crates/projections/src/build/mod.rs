@@ -33,7 +33,7 @@ pub struct RebuildConfig {
 
 impl Default for RebuildConfig {
     fn default() -> Self {
-        Self { page_len: 5_000, restart: false, policy: None }
+        Self { page_len: 10_000, restart: false, policy: None }
     }
 }
 
@@ -135,7 +135,7 @@ impl Build<'_> {
         if self.config.restart {
             tables::start_over(pool, self.projection).await?;
         }
-        control::resume(self.store, self.projection, Generation::Next).await?;
+        control::resume_build(self.store, self.projection).await?;
         if self.config.policy.is_some() {
             control::set_policy(self.store, self.projection, Generation::Next, self.config.policy).await?;
         }
