@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::{Arguments, Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::append::{Append, Appended, NewEvent, Place, StreamWrite};
@@ -16,6 +16,11 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(25);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a batch may be half way while this process says nothing: a frozen appender must not stop all others.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Parameters of `es.append`.
+const PARAMETERS: usize = 32;
+/// What an event takes beside its payload in the message to the server, in bytes: only an estimate, so that the message
+/// need not grow.
+const BYTES_BESIDE_PAYLOAD: usize = 400;
 /// What PostgreSQL says where a key is there already, and what `es.append` says where a stream has moved.
 const SURPRISES: [&str; 2] = ["23505", "40001"];
 /// What PostgreSQL says where it does not take writes (any more).
@@ -234,9 +239,13 @@ impl<'a> Arrays<'a> {
     /// Answers the last position that was given out before this batch.
     async fn call(self, connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
         let hashes = batch_digest(self.hash.iter().copied());
-        sqlx::query_scalar(
+        let mut arguments = PgArguments::default();
+        let payloads: usize = self.payload.iter().map(|payload| payload.len()).sum();
+        arguments.reserve(PARAMETERS, payloads + self.payload.len() * BYTES_BESIDE_PAYLOAD);
+        sqlx::query_scalar_with(
             "select es.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
                               $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)",
+            arguments,
         )
         .bind(self.tenant)
         .bind(self.stream)

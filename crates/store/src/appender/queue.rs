@@ -81,7 +81,8 @@ impl Queue {
     /// will release the rest.
     fn release(&mut self) {
         let mut released = Vec::new();
-        for key in std::mem::take(&mut self.taken) {
+        // Emptied, not thrown away: the next batch is about as large.
+        for key in self.taken.drain() {
             let Some(behind) = self.held.get_mut(&key) else { continue };
             while let Some(next) = behind.pop_front() {
                 let releases = keys(&next).contains(&key);
