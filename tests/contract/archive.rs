@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::event_store::create;
 use crate::projections::{catch_up, content, history};
+use crate::verification::unprotected;
 
 const TENANT: TenantId = TenantId::DEFAULT;
 const PARTITION_LEN: i64 = 20;
@@ -510,5 +511,33 @@ async fn x4_a_flipped_byte_in_the_archive_is_found_with_its_place() {
         assert!(findings.iter().any(|finding| finding.what.contains("missing")), "{findings:?}");
         std::fs::write(&object, &intact).unwrap();
         assert_eq!(store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap(), []);
+    }
+}
+
+/// X4, beside the archive: a seal that is not of its events is found, also of a batch that two partitions share.
+#[tokio::test]
+async fn x4_the_seals_of_archived_batches_are_verified() {
+    let (database, _archive, store) = archived().await;
+    let stream = streams(1)[0];
+    fill(&store, 17, &[stream]).await;
+    let tagged = PromptCardEvent::Tagged(Tagged { tags: vec!["a".to_owned()] });
+    let mut shared = Append::new(CommandContext::derived(TENANT, CommandId(Uuid::new_v4())));
+    store.write(&mut shared, stream, Expected::Any, &vec![tagged; 5]).unwrap();
+    assert_eq!(store.append(shared).await.unwrap().last_position, 22, "the second partition begins with 20");
+    fill(&store, 30, &[stream]).await;
+    run(&store, &everything()).await;
+    assert_eq!(store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap(), []);
+    let mut connection = unprotected(&database).await;
+    for (first, last) in [(10, 10), (18, 22)] {
+        let forge = "update es.seal set seal = $2 where last_position = $1";
+        let read = "select seal from es.seal where last_position = $1";
+        let seal: Vec<u8> = sqlx::query_scalar(read).bind(last).fetch_one(&mut connection).await.unwrap();
+        sqlx::query(forge).bind(last).bind([7_u8; 32].as_slice()).execute(&mut connection).await.unwrap();
+        let findings = store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap();
+        // The batch itself, and the one that was sealed behind it.
+        let at: Vec<_> = findings.iter().map(|finding| finding.positions).collect();
+        assert_eq!(at, [Some((first, first)), Some((last + 1, last + 1))], "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.what.contains("not as it was sealed")), "{findings:?}");
+        sqlx::query(forge).bind(last).bind(seal).execute(&mut connection).await.unwrap();
     }
 }

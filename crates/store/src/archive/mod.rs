@@ -18,6 +18,7 @@ mod reader;
 mod restore;
 mod route;
 mod run;
+mod seal_check;
 mod select;
 mod verify;
 

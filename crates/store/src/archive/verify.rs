@@ -12,6 +12,7 @@ use super::format::{
 };
 use super::location::Location;
 use super::merkle::{self, MerkleTree};
+use super::seal_check::SealCheck;
 use crate::Store;
 use crate::error::StoreError;
 
@@ -23,6 +24,7 @@ const FINDINGS_MAX: usize = 100;
 /// A look through one partition.
 struct Verification<'a> {
     chain: ChainCheck<'a>,
+    seals: SealCheck<'a>,
     location: &'a Location,
     partition: &'a ArchivedPartition,
     findings: Vec<ArchiveFinding>,
@@ -31,8 +33,8 @@ struct Verification<'a> {
     indexed: Census,
 }
 
-/// Looks through a partition; no finding means that it is what was archived, and that every event builds on the one
-/// before it in its stream.
+/// Looks through a partition; no finding means that it is what was archived, that every event builds on the one before
+/// it in its stream, and that every batch that ends in it is as it was sealed.
 pub(crate) async fn verify(
     store: &Store,
     location: &Location,
@@ -40,6 +42,7 @@ pub(crate) async fn verify(
 ) -> Result<Vec<ArchiveFinding>, StoreError> {
     let mut verification = Verification {
         chain: ChainCheck::new(store),
+        seals: SealCheck::new(store, partition.last_position),
         location,
         partition,
         findings: Vec::new(),
@@ -151,6 +154,9 @@ impl Verification<'_> {
             *after = row.position;
             if let Some(what) = self.chain.fault(&row).await? {
                 self.note(object, Some((row.position, row.position)), what);
+            }
+            for (position, what) in self.seals.faults(&row).await? {
+                self.note(object, Some((position, position)), what);
             }
             let leaf = merkle::leaf(row.position, &row.hash);
             tree.push(leaf);

@@ -7,7 +7,7 @@
 
 mod events;
 mod heads;
-mod seals;
+pub(crate) mod seals;
 
 use serde::Serialize;
 use uuid::Uuid;

@@ -13,29 +13,38 @@ const PAGE_LEN: i64 = 200;
 
 /// Up to where the seals have been looked at, and the last of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sealed {
+pub(crate) struct Sealed {
     position: i64,
     seal: Hash,
 }
 
+/// A batch as it was sealed.
 #[derive(FromRow)]
-struct SealRow {
-    last_position: i64,
-    first_position: i64,
+pub(crate) struct SealRow {
+    pub(crate) last_position: i64,
+    pub(crate) first_position: i64,
     recorded_at: OffsetDateTime,
     seal: Vec<u8>,
 }
 
+/// What of an event goes into its batch's seal.
 #[derive(FromRow)]
-struct EventRow {
-    position: i64,
-    recorded_at: OffsetDateTime,
-    hash: Vec<u8>,
+pub(crate) struct EventRow {
+    pub(crate) position: i64,
+    pub(crate) recorded_at: OffsetDateTime,
+    pub(crate) hash: Vec<u8>,
+}
+
+impl SealRow {
+    /// As what the next batch is sealed behind.
+    pub(crate) fn sealed(&self) -> Sealed {
+        Sealed { position: self.last_position, seal: as_hash(&self.seal) }
+    }
 }
 
 /// The seal behind which a range that begins at a position is verified: that of the batch with the position before it. A
 /// batch that the range cuts is left out, because the other half of it may be archived.
-pub(super) async fn before(store: &Store, from: i64) -> Result<Sealed, StoreError> {
+pub(crate) async fn before(store: &Store, from: i64) -> Result<Sealed, StoreError> {
     let row: Option<(i64, i64, Vec<u8>)> = sqlx::query_as(
         "select first_position, last_position, seal from es.seal where last_position >= $1
          order by last_position limit 1",
@@ -48,6 +57,19 @@ pub(super) async fn before(store: &Store, from: i64) -> Result<Sealed, StoreErro
     Ok(Sealed { position, seal: as_hash(&seal) })
 }
 
+/// The next seals after a position, of batches that begin up to another.
+pub(crate) async fn after(store: &Store, position: i64, to: i64) -> Result<Vec<SealRow>, StoreError> {
+    Ok(sqlx::query_as(
+        "select last_position, first_position, recorded_at, seal from es.seal
+         where last_position > $1 and first_position <= $2 order by last_position limit $3",
+    )
+    .bind(position)
+    .bind(to)
+    .bind(PAGE_LEN)
+    .fetch_all(store.pool())
+    .await?)
+}
+
 /// Looks at the seals after one, up to a position; answers the last of them, none where there are no more.
 pub(super) async fn step(
     store: &Store,
@@ -55,15 +77,7 @@ pub(super) async fn step(
     to: i64,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Sealed>, StoreError> {
-    let seals: Vec<SealRow> = sqlx::query_as(
-        "select last_position, first_position, recorded_at, seal from es.seal
-         where last_position > $1 and first_position <= $2 order by last_position limit $3",
-    )
-    .bind(sealed.position)
-    .bind(to)
-    .bind(PAGE_LEN)
-    .fetch_all(store.pool())
-    .await?;
+    let seals = after(store, sealed.position, to).await?;
     let Some(last) = seals.last() else {
         if sealed.position < to {
             findings.push(at(sealed.position + 1, format!("no batch of the positions up to {to} is sealed")));
@@ -82,9 +96,9 @@ pub(super) async fn step(
         let len = rest.iter().take_while(|event| event.position <= seal.last_position).count();
         let (batch, after) = rest.split_at(len);
         rest = after;
-        check(&sealed, seal, batch, findings);
+        findings.extend(faults(&sealed, seal, batch).into_iter().map(|(position, what)| at(position, what)));
         // Each seal is judged by what is stored before it, so that one wrong seal is one finding and its successor's.
-        sealed = Sealed { position: seal.last_position, seal: as_hash(&seal.seal) };
+        sealed = seal.sealed();
     }
     Ok(Some(sealed))
 }
@@ -93,21 +107,24 @@ fn as_hash(bytes: &[u8]) -> Hash {
     bytes.try_into().unwrap_or(NOTHING)
 }
 
-fn check(before: &Sealed, seal: &SealRow, batch: &[EventRow], findings: &mut Vec<Finding>) {
+/// What is wrong with a batch, and where.
+pub(crate) fn faults(before: &Sealed, seal: &SealRow, batch: &[EventRow]) -> Vec<(i64, String)> {
     let (first, last) = (seal.first_position, seal.last_position);
+    let mut faults = Vec::new();
     if first != before.position + 1 {
         let what = format!("the batch says that it begins at {first}, and the one before ends at {}", before.position);
-        findings.push(at(before.position + 1, what));
+        faults.push((before.position + 1, what));
     }
     for event in batch.iter().filter(|event| event.recorded_at != seal.recorded_at) {
-        findings.push(at(event.position, "it was recorded at another time than its batch".to_owned()));
+        faults.push((event.position, "it was recorded at another time than its batch".to_owned()));
     }
     let digest = chain::batch_digest(batch.iter().map(|event| &event.hash));
     let expected = chain::batch_seal(&before.seal, (first, last), seal.recorded_at, &digest);
     if seal.seal != expected {
         let what = format!("the batch of the positions {first} to {last} is not as it was sealed");
-        findings.push(at(first, what));
+        faults.push((first, what));
     }
+    faults
 }
 
 fn at(position: i64, what: String) -> Finding {
