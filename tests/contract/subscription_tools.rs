@@ -65,6 +65,36 @@ async fn subscriptions_are_listed_with_their_lanes_owners_and_lags() {
     assert_eq!(unknown.err, "there is no subscription webhook\n  mend: `pcs es subscription ls` lists them");
 }
 
+#[tokio::test]
+async fn a_subscription_is_sent_back_and_deleted() {
+    let database = TestDatabase::new().await;
+    let (store, url) = (database.store().await, &database.url);
+    append(&store, Uuid::new_v4(), 5).await;
+    caught_up(&store, &subscription("webhooks"), 5).await;
+    let beyond = es(url, &["subscription", "rewind", "webhooks", "--to", "6"]).await;
+    assert_eq!(beyond.status, ExitStatus::WrongUse);
+    assert!(beyond.err.starts_with("position 6 is not in the log, which ends at 5\n  mend: "), "{}", beyond.err);
+    let sent = es(url, &["subscription", "rewind", "webhooks", "--to", "3", "--json"]).await.well().json();
+    assert_eq!(sent, json!({ "name": "webhooks", "position": 3 }));
+    caught_up(&store, &subscription("webhooks"), 2).await;
+    let asked = es(url, &["subscription", "delete", "webhooks"]).await;
+    assert_eq!(asked.status, ExitStatus::WrongUse);
+    assert!(asked.err.contains("add --yes"), "{}", asked.err);
+    let deleted = es(url, &["subscription", "delete", "webhooks", "--yes"]).await.well().out;
+    assert!(deleted.contains("webhooks"), "{deleted}");
+    assert_eq!(es(url, &["subscription", "ls", "--json"]).await.well().json(), json!([]));
+    for gone in [
+        ["subscription", "delete", "webhooks", "--yes"].as_slice(),
+        &["subscription", "rewind", "webhooks", "--to", "0"],
+    ] {
+        let gone = es(url, gone).await;
+        assert_eq!(
+            (gone.status, gone.err.lines().next()),
+            (ExitStatus::WrongUse, Some("there is no subscription webhooks"))
+        );
+    }
+}
+
 /// O1: the seconds are right where the next event of a reader is archived, also for who does not know the archive.
 #[tokio::test]
 async fn o1_the_lag_in_seconds_counts_what_is_archived() {

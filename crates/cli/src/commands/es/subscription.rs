@@ -9,13 +9,37 @@ use super::console::Console;
 use crate::commands::exit::{CliError, ExitStatus};
 use crate::commands::output::Align;
 
-/// Look at durable subscriptions.
+/// Look at durable subscriptions, send them back, delete them.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum SubscriptionCommand {
     /// List the subscriptions: how far they are and what they could not handle
     Ls,
     /// Show the lanes of one: how far each is and which process works on it
     Show(Show),
+    /// Send one to a position: what follows it is delivered again, what is passed over is not delivered
+    Rewind(Rewind),
+    /// Delete one with its checkpoints and its parked events; it no longer holds back the archive
+    Delete(Delete),
+}
+
+/// `subscription rewind`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Rewind {
+    /// Its name, as `subscription ls` shows it
+    name: String,
+    /// The last position that counts as handled; 0 delivers all
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
+    to: i64,
+}
+
+/// `subscription delete`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Delete {
+    /// Its name, as `subscription ls` shows it
+    name: String,
+    /// Does not ask: where it was, and what it had parked, can't be found again
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `subscription show`.
@@ -34,6 +58,19 @@ struct Line {
     lag_events: i64,
     lag_seconds: f64,
     parked: i64,
+}
+
+/// A subscription that was sent to a position.
+#[derive(Serialize)]
+struct Moved {
+    name: String,
+    position: i64,
+}
+
+/// A subscription that is gone.
+#[derive(Serialize)]
+struct Deleted {
+    deleted: String,
 }
 
 #[derive(Serialize)]
@@ -85,6 +122,8 @@ impl SubscriptionCommand {
         match self {
             Self::Ls => ls(&store, console).await?,
             Self::Show(show) => show.execute(&store, console).await?,
+            Self::Rewind(rewind) => rewind.execute(&store, console).await?,
+            Self::Delete(delete) => delete.execute(&store, console).await?,
         }
         Ok(ExitStatus::Success)
     }
@@ -144,12 +183,37 @@ impl Show {
     }
 }
 
+impl Rewind {
+    async fn execute(self, store: &Store, console: &mut Console) -> Result<(), CliError> {
+        store.rewind_subscription(&self.name, self.to).await?;
+        let moved = Moved { name: self.name, position: self.to };
+        let fields = vec![("subscription", moved.name.clone()), ("position", moved.position.to_string())];
+        console.thing(&moved, fields)
+    }
+}
+
+impl Delete {
+    async fn execute(self, store: &Store, console: &mut Console) -> Result<(), CliError> {
+        if !self.yes {
+            let message = "the checkpoints and the parked events of the subscription would be lost";
+            return Err(CliError::usage(message, "add --yes to do it; `pcs es subscription show` says where it is"));
+        }
+        store.delete_subscription(&self.name).await?;
+        let deleted = Deleted { deleted: self.name };
+        let fields = vec![("deleted", deleted.deleted.clone())];
+        console.thing(&deleted, fields)
+    }
+}
+
 impl From<SubscriptionError> for CliError {
     fn from(error: SubscriptionError) -> Self {
         match error {
             SubscriptionError::Store(error) => error.into(),
             error @ SubscriptionError::Unknown { .. } => {
                 Self::usage(error.to_string(), "`pcs es subscription ls` lists them")
+            }
+            error @ SubscriptionError::Position { .. } => {
+                Self::usage(error.to_string(), "give a position up to the end of the log")
             }
             error => Self::System(error.to_string()),
         }
