@@ -17,6 +17,7 @@ mod projection_rules;
 mod privacy;
 mod evolution;
 mod evolution_check;
+mod fair_release;
 mod projections;
 mod reading;
 mod rebuild;

@@ -97,6 +97,28 @@ async fn errors_are_tried_again_and_end_as_dead_letters() {
 }
 
 #[tokio::test]
+async fn a_small_run_does_not_wait_behind_a_large_one() {
+    let system = TestSystem::start().await;
+    let card = system.card("Slow", "{{q}}", cases(300)).await;
+    let model = json!({ "id": "scripted:slow", "script": { "latency_ms": 50 } });
+    let large = system.run(&json!({ "card_id": card, "models": [model], "repeats": 4 })).await;
+    let done = async |run: &str| {
+        // None is found before the read model has it.
+        let running = system.get(&format!("/runs/{run}")).await;
+        running.body["totals"]["executions"].as_u64().unwrap_or_default()
+    };
+    eventually("the large run is on its way", || async { (done(&large).await > 0).then_some(()) }).await;
+    let one = system.card("One", "{{q}}", cases(1)).await;
+    let small = system.run(&json!({ "card_id": one, "models": [model] })).await;
+    assert_eq!(system.ended(&small).await["status"], "completed");
+    // Slots for 32 at once: of 1,200 executions of 50 ms, many are still to come.
+    let meanwhile = done(&large).await;
+    assert!(meanwhile < 800, "the large run was at {meanwhile} of 1,200");
+    assert_eq!(system.ended(&large).await["totals"]["executions"], 1_200);
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn a_cancelled_run_stops_at_once_and_for_good() {
     let system = TestSystem::start().await;
     let card = system.card("Slow", "{{q}}", cases(300)).await;

@@ -112,17 +112,23 @@ pub(crate) async fn add_run(
     connection: &mut PgConnection,
     tenant: TenantId,
     run_id: TestRunId,
-    planned: u64,
+    (planned, lane): (u64, Lane),
     trace: Option<&str>,
 ) -> Result<(), RelayError> {
-    sqlx::query("insert into jobs.run (run_id, tenant_id, planned, trace) values ($1, $2, $3, $4)")
+    sqlx::query("insert into jobs.run (run_id, tenant_id, planned, trace, lane) values ($1, $2, $3, $4, $5)")
         .bind(run_id.0)
         .bind(tenant.0)
         .bind(i64::try_from(planned).unwrap_or(i64::MAX))
         .bind(trace)
+        .bind(number(lane))
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// A lane's number in the tables: its rank.
+fn number(lane: Lane) -> i16 {
+    Lane::ALL.iter().position(|known| *known == lane).and_then(|place| i16::try_from(place).ok()).unwrap_or(1)
 }
 
 pub(crate) async fn add_executions(
@@ -132,7 +138,6 @@ pub(crate) async fn add_executions(
     lane: Lane,
     rows: &NewExecutions,
 ) -> Result<(), RelayError> {
-    let lane = Lane::ALL.iter().position(|known| *known == lane).and_then(|place| i16::try_from(place).ok());
     for from in (0..rows.id.len()).step_by(INSERT_LEN_MAX) {
         let to = (from + INSERT_LEN_MAX).min(rows.id.len());
         sqlx::query(
@@ -144,7 +149,7 @@ pub(crate) async fn add_executions(
         )
         .bind(tenant.0)
         .bind(run_id.0)
-        .bind(lane.unwrap_or(1))
+        .bind(number(lane))
         .bind(&rows.id[from..to])
         .bind(&rows.version[from..to])
         .bind(&rows.case_id[from..to])
@@ -234,32 +239,16 @@ async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
 /// Takes the next executions from the desk. One statement: two schedulers could not take the same one.
 ///
 /// The more important lanes go first, but an eighth of the places goes to whoever waits longest, whatever its lane:
-/// without it an endless stream of important runs would keep a bulk run from ever ending.
+/// without it an endless stream of important runs would keep a bulk run from ever ending. Within a lane tenants take
+/// turns, and within a tenant its runs: a small run does not wait behind a large one.
 pub(crate) async fn release(pool: &PgPool, limit: usize) -> Result<Vec<Released>, RelayError> {
     let mut transaction = begin(pool).await?;
     wake(&mut transaction).await?;
-    let released = sqlx::query_as(
-        "with oldest as materialized (
-             select execution_id from jobs.execution where state = 0
-             order by place limit $2 for update skip locked
-         ), first as materialized (
-             select execution_id from jobs.execution where state = 0
-             order by lane, place limit $1 for update skip locked
-         ), next as materialized (
-             select execution_id from oldest
-             union
-             (select execution_id from first where execution_id not in (select execution_id from oldest) limit $1 - $2)
-         )
-         update jobs.execution e
-         set state = 1, dispatch_id = coalesce(e.dispatch_id, gen_random_uuid()), dispatched_at = clock_timestamp()
-         from next, jobs.run r where e.execution_id = next.execution_id and r.run_id = e.run_id
-         returning e.execution_id, e.tenant_id, e.run_id, e.lane, e.version, e.case_id, e.model, e.repeat, e.attempt,
-                   e.dispatch_id, r.trace",
-    )
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind(i64::try_from(limit.div_ceil(8)).unwrap_or(i64::MAX))
-    .fetch_all(&mut *transaction)
-    .await?;
+    let released = sqlx::query_as(include_str!("../queries/release.sql"))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit.div_ceil(8)).unwrap_or(i64::MAX))
+        .fetch_all(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     Ok(released)
 }

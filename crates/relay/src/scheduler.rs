@@ -138,7 +138,7 @@ impl Scheduler {
             let message = format!("it has {} cells and promises {}", rows.id.len(), run.request.executions);
             return Err(RelayError::Inconsistent { run_id, message });
         }
-        desk::add_run(connection, tenant, run_id, run.request.executions, trace).await?;
+        desk::add_run(connection, tenant, run_id, (run.request.executions, run.request.lane), trace).await?;
         desk::add_executions(connection, tenant, run_id, run.request.lane, &rows).await
     }
 

@@ -1,0 +1,127 @@
+//! Whose executions are handed out next: the very statement of the scheduler, on desks that are laid by hand.
+
+use std::collections::BTreeMap;
+
+use pcs_tests::database::TestDatabase;
+use sqlx::{AssertSqlSafe, FromRow, PgPool};
+use uuid::Uuid;
+
+const RELEASE: &str = include_str!("../../crates/relay/queries/release.sql");
+// The numbers of the lanes.
+const HI: i16 = 0;
+const STD: i16 = 1;
+const BULK: i16 = 2;
+
+#[derive(Clone, Copy, Debug, FromRow)]
+struct Released {
+    tenant_id: i32,
+    run_id: Uuid,
+    lane: i16,
+}
+
+/// A run with executions that wait.
+async fn lay(pool: &PgPool, tenant: i32, run: u128, lane: i16, executions: i32) {
+    let add = "insert into jobs.run (run_id, tenant_id, planned, lane) values ($1, $2, $3, $4)";
+    let run = Uuid::from_u128(run);
+    sqlx::query(add).bind(run).bind(tenant).bind(i64::from(executions)).bind(lane).execute(pool).await.unwrap();
+    let add = "insert into jobs.execution (execution_id, tenant_id, run_id, lane, version, case_id, model, repeat)
+               select gen_random_uuid(), $1, $2, $3, 1, gen_random_uuid(), 'm', 0 from generate_series(1, $4)";
+    sqlx::query(add).bind(tenant).bind(run).bind(lane).bind(executions).execute(pool).await.unwrap();
+}
+
+/// What is handed out of `limit` places, with none kept for those who wait longest.
+async fn release(pool: &PgPool, limit: i64) -> Vec<Released> {
+    sqlx::query_as(AssertSqlSafe(RELEASE)).bind(limit).bind(0_i64).fetch_all(pool).await.unwrap()
+}
+
+fn count<K: Ord>(released: &[Released], key: impl Fn(&Released) -> K) -> BTreeMap<K, usize> {
+    released.iter().fold(BTreeMap::new(), |mut counts, released| {
+        *counts.entry(key(released)).or_default() += 1;
+        counts
+    })
+}
+
+#[tokio::test]
+async fn j41_a_tenant_with_one_job_is_served_in_the_next_round_of_a_full_desk() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    lay(&pool, 1, 1, STD, 20_000).await;
+    for tenant in 2..=50 {
+        lay(&pool, tenant, 100 + u128::try_from(tenant).unwrap(), STD, 1).await;
+    }
+    let released = release(&pool, 64).await;
+    let by_tenant = count(&released, |released| released.tenant_id);
+    assert_eq!(by_tenant.len(), 50, "everybody is served: {by_tenant:?}");
+    assert_eq!((released.len(), by_tenant[&1]), (64, 15), "what the others don't use goes to the first");
+    assert_eq!(count(&release(&pool, 64).await, |released| released.tenant_id), BTreeMap::from([(1, 64)]));
+}
+
+#[tokio::test]
+async fn j42_tenants_share_alike_and_one_alone_gets_everything() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    // A tenant with three runs gets no more than one with a single run; its runs share among themselves.
+    for run in 1..=3 {
+        lay(&pool, 1, run, STD, 500).await;
+    }
+    lay(&pool, 2, 4, STD, 500).await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.extend(release(&pool, 30).await);
+    }
+    let by_run = count(&all, |released| (released.tenant_id, released.run_id.as_u128()));
+    assert_eq!(by_run, BTreeMap::from([((1, 1), 100), ((1, 2), 100), ((1, 3), 100), ((2, 4), 300)]));
+    let left = release(&pool, 2_000).await;
+    assert_eq!(left.len(), 1_400, "each is handed out once");
+}
+
+/// With fewer places than runs, each has its turn before any has a second one.
+#[tokio::test]
+async fn runs_take_turns_where_the_places_are_fewer_than_they() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    for run in 1..=12 {
+        lay(&pool, 1, run, STD, 5).await;
+    }
+    for round in 1..=5 {
+        let mut served = Vec::new();
+        for _ in 0..4 {
+            served.extend(release(&pool, 3).await);
+        }
+        let by_run = count(&served, |released| released.run_id);
+        assert!(by_run.len() == 12 && by_run.values().all(|served| *served == 1), "round {round}: {by_run:?}");
+    }
+}
+
+#[tokio::test]
+async fn j43_an_important_run_goes_first_and_an_eighth_goes_to_who_waits_longest() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    lay(&pool, 1, 1, BULK, 1_000).await;
+    lay(&pool, 2, 2, STD, 1_000).await;
+    lay(&pool, 1, 3, HI, 40).await;
+    let next: Vec<Released> =
+        sqlx::query_as(AssertSqlSafe(RELEASE)).bind(64_i64).bind(8_i64).fetch_all(&pool).await.unwrap();
+    assert_eq!(count(&next, |released| released.lane), BTreeMap::from([(HI, 40), (STD, 16), (BULK, 8)]));
+}
+
+/// Two schedulers at once, such as a former leader that has not noticed: nothing is handed out twice.
+#[tokio::test]
+async fn no_execution_is_handed_out_twice() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    for run in 1..=4 {
+        lay(&pool, 1, run, STD, 250).await;
+    }
+    let (mut handed_out, mut rounds) = (0, 0);
+    while handed_out < 1_000 && rounds < 200 {
+        let (one, other) = tokio::join!(release(&pool, 64), release(&pool, 64));
+        handed_out += one.len() + other.len();
+        rounds += 1;
+    }
+    let ids: i64 = sqlx::query_scalar("select count(distinct dispatch_id) from jobs.execution where state = 1")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!((handed_out, ids), (1_000, 1_000));
+}
