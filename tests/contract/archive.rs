@@ -540,4 +540,8 @@ async fn x4_the_seals_of_archived_batches_are_verified() {
         assert!(findings.iter().all(|finding| finding.what.contains("not as it was sealed")), "{findings:?}");
         sqlx::query(forge).bind(last).bind(seal).execute(&mut connection).await.unwrap();
     }
+    sqlx::query("delete from es.seal where last_position = 10").execute(&mut connection).await.unwrap();
+    let findings = store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap();
+    let missing = findings.iter().find(|finding| finding.what.contains("not sealed"));
+    assert_eq!(missing.and_then(|finding| finding.positions), Some((10, 10)), "{findings:?}");
 }

@@ -27,29 +27,35 @@ pub async fn pause(store: &Store, projection: &dyn Projection, generation: Gener
 /// # Errors
 /// Where there is no such generation, or the database does not answer.
 pub async fn resume(store: &Store, projection: &dyn Projection, generation: Generation) -> Result<(), ControlError> {
-    begun(store, projection, generation).await?;
-    let changed = sqlx::query(
-        "update read.projection
-         set status = case when generation <> 'next' then 'running' when status = 'ready' then status else 'building' end,
-                starts = 0, suspect_position = null, suspect_starts = 0, failed_position = null, failed_stream = null,
-                failed_version = null, failed_type = null, failed_error = null, failed_at = null
-         where name = $1 and generation = $2",
-    )
-    .bind(projection.name())
-    .bind(generation.name())
-    .execute(store.pool())
-    .await?;
-    found(changed.rows_affected(), projection, generation)
+    go_on(store, projection, generation, "ready").await
 }
 
 /// Lets a build go on, one that is ready as well: it catches up with what was appended since.
 pub(crate) async fn resume_build(store: &Store, projection: &dyn Projection) -> Result<(), ControlError> {
-    resume(store, projection, Generation::Next).await?;
-    sqlx::query("update read.projection set status = 'building' where name = $1 and generation = 'next'")
-        .bind(projection.name())
-        .execute(store.pool())
-        .await?;
-    Ok(())
+    go_on(store, projection, Generation::Next, "building").await
+}
+
+/// `ready_becomes` is the status of a build that was ready.
+async fn go_on(
+    store: &Store,
+    projection: &dyn Projection,
+    generation: Generation,
+    ready_becomes: &str,
+) -> Result<(), ControlError> {
+    begun(store, projection, generation).await?;
+    let changed = sqlx::query(
+        "update read.projection
+         set status = case when generation <> 'next' then 'running' when status = 'ready' then $3 else 'building' end,
+             starts = 0, suspect_position = null, suspect_starts = 0, failed_position = null, failed_stream = null,
+             failed_version = null, failed_type = null, failed_error = null, failed_at = null
+         where name = $1 and generation = $2",
+    )
+    .bind(projection.name())
+    .bind(generation.name())
+    .bind(ready_becomes)
+    .execute(store.pool())
+    .await?;
+    found(changed.rows_affected(), projection, generation)
 }
 
 /// Says what is done with events that can't be applied from now on; none leaves it to the projection.

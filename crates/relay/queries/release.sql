@@ -1,8 +1,11 @@
--- Takes the next executions from the desk: at most $1, of which $2 go to whoever waits longest.
+-- Takes the next executions from the desk: at most $1, of which $2 on average go to whoever waits longest. A fraction of
+-- a place is one now and then: where places come free one by one, one of them must not always be theirs, nor never.
 --
 -- Within a lane each tenant that has work gets the same share, and within a tenant each run; what some don't use goes to
 -- the others. Whoever was served longest ago goes first, so a share of less than one is a turn now and then.
-with backlog as materialized (
+with kept as materialized (
+    select floor($2 + random())::bigint as places
+), backlog as materialized (
     select r.run_id, r.tenant_id, r.lane, r.served_at,
            min(r.served_at) over (partition by r.lane, r.tenant_id) as tenant_served_at,
            count(*) over (partition by r.lane, r.tenant_id) as runs
@@ -11,7 +14,7 @@ with backlog as materialized (
 ), tenants as (
     select lane, count(distinct tenant_id) as tenants from backlog group by lane
 ), oldest as materialized (
-    select execution_id from jobs.execution where state = 0 order by place limit $2
+    select execution_id from jobs.execution where state = 0 order by place limit (select places from kept)
 ), turns as (
     select e.execution_id, e.place, b.lane, b.tenant_id, b.served_at, b.tenant_served_at, e.nth
     from backlog b join tenants t using (lane)
@@ -26,12 +29,12 @@ with backlog as materialized (
     from turns
 ), fair as materialized (
     select execution_id from ordered where execution_id not in (select execution_id from oldest)
-    order by lane, turn, tenant_served_at, place limit $1 - $2
+    order by lane, turn, tenant_served_at, place limit $1 - (select places from kept)
 ), rest as (
     select execution_id from jobs.execution
     where state = 0 and execution_id not in (select execution_id from oldest)
       and execution_id not in (select execution_id from fair)
-    order by lane, place limit greatest(0, $1 - $2 - (select count(*) from fair))
+    order by lane, place limit greatest(0, $1 - (select count(*) from oldest) - (select count(*) from fair))
 ), next as materialized (
     select execution_id from oldest union all select execution_id from fair union all select execution_id from rest
 ), released as (

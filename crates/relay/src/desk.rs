@@ -13,6 +13,9 @@ use crate::RelayError;
 /// Rows of one insert; a large run is expanded in several.
 const INSERT_LEN_MAX: usize = 10_000;
 
+/// Of so many places one goes to whoever waits longest, whatever the lane.
+const LONGEST_WAITING_EVERY: f64 = 8.0;
+
 /// Executions to be put on the desk, column by column.
 #[derive(Default)]
 pub(crate) struct NewExecutions {
@@ -242,11 +245,12 @@ async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
 /// without it an endless stream of important runs would keep a bulk run from ever ending. Within a lane tenants take
 /// turns, and within a tenant its runs: a small run does not wait behind a large one.
 pub(crate) async fn release(pool: &PgPool, limit: usize) -> Result<Vec<Released>, RelayError> {
+    let places = u32::try_from(limit).unwrap_or(u32::MAX);
     let mut transaction = begin(pool).await?;
     wake(&mut transaction).await?;
     let released = sqlx::query_as(include_str!("../queries/release.sql"))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(i64::try_from(limit.div_ceil(8)).unwrap_or(i64::MAX))
+        .bind(i64::from(places))
+        .bind(f64::from(places) / LONGEST_WAITING_EVERY)
         .fetch_all(&mut *transaction)
         .await?;
     transaction.commit().await?;

@@ -30,7 +30,7 @@ impl<'a> SealCheck<'a> {
         if self.seals.front().is_none_or(|seal| seal.last_position < row.position) {
             self.go_to(row.position).await?;
         }
-        let Some(seal) = self.seals.front() else {
+        let Some(seal) = self.seals.front().filter(|seal| seal.first_position <= row.position) else {
             return Ok(vec![(row.position, "it is of a batch that is not sealed".to_owned())]);
         };
         self.batch.push(event(row));
