@@ -64,7 +64,7 @@ impl History<'_> {
     }
 
     async fn on_a_case(&mut self, card: &str, nth: usize) -> Answer {
-        let cases = self.system.get(&format!("/cards/{card}/cases")).await.expect(200).body;
+        let cases = self.system.read(&format!("/cards/{card}/cases")).await.expect(200).body;
         let cases = cases["items"].as_array().unwrap().clone();
         if cases.is_empty() {
             return self.system.get("/cards").await;
@@ -79,7 +79,7 @@ impl History<'_> {
     }
 
     async fn revise(&self, card: &str, body: Value) -> Answer {
-        let seen = self.system.get(&format!("/cards/{card}")).await.expect(200);
+        let seen = self.system.read(&format!("/cards/{card}")).await.expect(200);
         let request = self.system.request(reqwest::Method::PATCH, &format!("/api/v1/cards/{card}"));
         TestSystem::send(request.header("if-match", seen.header("etag")).json(&body)).await
     }

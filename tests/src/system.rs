@@ -152,12 +152,22 @@ impl TestSystem {
         .await
     }
 
+    /// `GET` below `/api/v1`, of a read model that has all that is in the log by now: each of them follows it by itself.
+    ///
+    /// # Panics
+    /// When the log can't be read.
+    pub async fn read(&self, path: &str) -> Answer {
+        let head = self.store.head().await.expect("the log has an end");
+        let separator = if path.contains('?') { '&' } else { '?' };
+        self.get(&format!("{path}{separator}min_position={head}")).await
+    }
+
     /// All results of a run.
     pub async fn results(&self, run: &str) -> Vec<Value> {
         let mut results = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.get(&format!("/runs/{run}/results?limit=500{cursor}")).await.expect(200).body;
+            let page = self.read(&format!("/runs/{run}/results?limit=500{cursor}")).await.expect(200).body;
             results.extend(page["items"].as_array().cloned().unwrap_or_default());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
