@@ -9,7 +9,7 @@ use pcs_domain::assertion::{Grade, Verdict};
 use pcs_domain::execution::{Answer, ExecutionEvent, ExecutionRef, Finished};
 use pcs_domain::ids::{ActorId, CommandId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use pcs_domain::model::{ModelParams, ModelSpec};
-use pcs_domain::test_run::{Lane, Requested, TestRunEvent};
+use pcs_domain::test_run::{Lane, Requested, Terms, TestRunEvent};
 use pcs_store::{Append, CommandContext, Expected, Store};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -89,6 +89,9 @@ impl Results {
             executions: self.per_run(),
             lane: Lane::Std,
             requested_by: ActorId(Uuid::nil()),
+            terms: Terms::default(),
+            retry: None,
+            schedule_id: None,
         })
     }
 
@@ -123,6 +126,7 @@ impl Results {
                 output_tokens: output.len() as u64 / 4,
                 cost_micro_usd: Some(17),
                 finish_reason: Some("stop".to_owned()),
+                cached: false,
             },
             grade: Grade { passed, score, verdicts: vec![verdict] },
             attempt: 1,

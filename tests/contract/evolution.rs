@@ -2,7 +2,7 @@
 
 use pcs_domain::ids::{ActorId, CommandId, TenantId};
 use pcs_domain::prompt_card::{PromptCardEvent, PromptCardRejection, Published};
-use pcs_domain::test_run::{Cancelled, TestRun, TestRunEvent};
+use pcs_domain::test_run::{CancelCause, Cancelled, TestRun, TestRunEvent};
 use pcs_domain::{Aggregate, Category, DecodeError, DomainEvent, EventSet, Timestamp, events};
 use pcs_projections::Projection;
 use pcs_store::{Append, CommandContext, Expected, Filter, Store, StoreError};
@@ -109,13 +109,19 @@ fn runs() -> Vec<TestRunEvent> {
         DomainEvent::PromptCard(_)
         | DomainEvent::Execution(_)
         | DomainEvent::DataSubject(_)
+        | DomainEvent::JobPolicy(_)
+        | DomainEvent::Schedule(_)
         | DomainEvent::Unread(_) => None,
     };
     samples::all().into_iter().filter_map(run).collect()
 }
 
 fn given_up() -> TestRunEvent {
-    TestRunEvent::Cancelled(Cancelled { reason: "it has 3 cells and promises 4".to_owned(), cancelled_by: None })
+    TestRunEvent::Cancelled(Cancelled {
+        reason: "it has 3 cells and promises 4".to_owned(),
+        cancelled_by: None,
+        cause: CancelCause::Asked,
+    })
 }
 
 fn projection(name: &str) -> std::sync::Arc<dyn Projection> {

@@ -24,8 +24,14 @@ async fn lay(pool: &PgPool, tenant: i32, run: u128, lane: i16, executions: i32) 
     let add = "insert into jobs.run (run_id, tenant_id, planned, lane) values ($1, $2, $3, $4)";
     let run = Uuid::from_u128(run);
     sqlx::query(add).bind(run).bind(tenant).bind(i64::from(executions)).bind(lane).execute(pool).await.unwrap();
-    let add = "insert into jobs.execution (execution_id, tenant_id, run_id, lane, version, case_id, model, repeat)
-               select gen_random_uuid(), $1, $2, $3, 1, gen_random_uuid(), 'm', 0 from generate_series(1, $4)";
+    let add = "insert into jobs.tenant (tenant_id) values ($1) on conflict do nothing";
+    sqlx::query(add).bind(tenant).execute(pool).await.unwrap();
+    let add = "with queue as (
+                   insert into jobs.queue (run_id, tenant_id, kind, model, model_id, provider)
+                   values ($2, $1, 'test_execution', 'm', 'm', 'm') returning queue_id)
+               insert into jobs.execution (execution_id, tenant_id, run_id, lane, version, case_id, model, repeat, queue_id)
+               select gen_random_uuid(), $1, $2, $3, 1, gen_random_uuid(), 'm', 0, queue_id
+               from queue, generate_series(1, $4)";
     sqlx::query(add).bind(tenant).bind(run).bind(lane).bind(executions).execute(pool).await.unwrap();
 }
 
@@ -78,6 +84,53 @@ async fn j42_tenants_share_alike_and_one_alone_gets_everything() {
     assert_eq!(by_run, BTreeMap::from([((1, 1), 100), ((1, 2), 100), ((1, 3), 100), ((2, 4), 300)]));
     let left = release(&pool, 2_000).await;
     assert_eq!(left.len(), 1_400, "each is handed out once");
+}
+
+#[tokio::test]
+async fn j42_weights_of_three_to_one_are_kept_over_a_thousand_starts_however_few_at_once() {
+    for places in [1, 7, 64] {
+        let database = TestDatabase::new().await;
+        let pool = database.store().await.pool().clone();
+        lay(&pool, 1, 1, STD, 1_200).await;
+        lay(&pool, 2, 2, STD, 1_200).await;
+        sqlx::query("update jobs.tenant set weight = 3 where tenant_id = 1").execute(&pool).await.unwrap();
+        let mut all = Vec::new();
+        while all.len() < 1_000 {
+            all.extend(release(&pool, places).await);
+        }
+        let first = count(&all[..1_000], |released| released.tenant_id)[&1];
+        assert!((713..=787).contains(&first), "{first} of 1,000 starts, {places} at once");
+    }
+}
+
+#[tokio::test]
+async fn j52_what_is_held_is_left_out_and_goes_on_in_its_order() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    lay(&pool, 1, 1, BULK, 40).await;
+    lay(&pool, 1, 2, STD, 10).await;
+    lay(&pool, 2, 3, BULK, 10).await;
+    let hold = "insert into jobs.hold (tenant_id, source, scope, value, until, reason, since)
+                values (1, 'policy', 'lane', 'bulk', 'infinity', '', now())";
+    sqlx::query(hold).execute(&pool).await.unwrap();
+    let released = release(&pool, 100).await;
+    let by_run = count(&released, |released| released.run_id.as_u128());
+    assert_eq!(by_run, BTreeMap::from([(2, 10), (3, 10)]), "another tenant's lane is not held");
+    sqlx::query("delete from jobs.hold").execute(&pool).await.unwrap();
+    assert_eq!(release(&pool, 100).await.len(), 40);
+}
+
+#[tokio::test]
+async fn j44_no_more_is_out_than_a_limit_lets_begin_soon() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    lay(&pool, 1, 1, STD, 500).await;
+    lay(&pool, 2, 2, STD, 500).await;
+    let limit = "insert into jobs.rate_limit (tenant_id, key, concurrency) values (1, 'm', 8)";
+    sqlx::query(limit).execute(&pool).await.unwrap();
+    let by_tenant = count(&release(&pool, 200).await, |released| released.tenant_id);
+    assert_eq!(by_tenant, BTreeMap::from([(1, 11), (2, 189)]));
+    assert_eq!(count(&release(&pool, 50).await, |released| released.tenant_id), BTreeMap::from([(2, 50)]));
 }
 
 /// With fewer places than runs, each has its turn before any has a second one.

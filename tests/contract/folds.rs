@@ -42,9 +42,12 @@ async fn a_removed_case_stays_for_the_names_of_its_results() {
 async fn each_execution_has_its_result_and_its_failed_attempts() {
     let events = samples::all().into_iter().filter_map(|event| match event {
         DomainEvent::Execution(event) => Some(DomainEvent::Execution(event)),
-        DomainEvent::PromptCard(_) | DomainEvent::TestRun(_) | DomainEvent::DataSubject(_) | DomainEvent::Unread(_) => {
-            None
-        }
+        DomainEvent::PromptCard(_)
+        | DomainEvent::TestRun(_)
+        | DomainEvent::DataSubject(_)
+        | DomainEvent::JobPolicy(_)
+        | DomainEvent::Schedule(_)
+        | DomainEvent::Unread(_) => None,
     });
     let apart = (1..).map(Uuid::from_u128).zip(events);
     given(ExecutionResults, apart)

@@ -42,6 +42,8 @@ pub(super) async fn history(store: &Store) {
                 }
                 DomainEvent::Execution(event) => append_execution(store, event, card, run, number).await,
                 DomainEvent::DataSubject(event) => append(store, Uuid::from_u128(400 + number), &[event]).await,
+                DomainEvent::JobPolicy(event) => append(store, Uuid::from_u128(500 + number), &[event]).await,
+                DomainEvent::Schedule(event) => append(store, Uuid::from_u128(600 + number), &[event]).await,
                 DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
             }
         }
@@ -77,12 +79,15 @@ async fn append_execution(
     use pcs_domain::execution::ExecutionEvent as Event;
     let place = match &event {
         Event::Finished(_) => 0,
-        Event::AttemptFailed(_) | Event::DeadLettered(_) => 1,
+        Event::AttemptFailed(_) | Event::DeadLettered(_) | Event::Snoozed(_) => 1,
+        Event::Dismissed(_) => return append(store, Uuid::from_u128(700 + number), &[event]).await,
     };
     let cell = match &mut event {
         Event::Finished(e) => &mut e.cell,
         Event::AttemptFailed(e) => &mut e.cell,
         Event::DeadLettered(e) => &mut e.cell,
+        Event::Snoozed(e) => &mut e.cell,
+        Event::Dismissed(_) => unreachable!("it has no cell"),
     };
     cell.card_id.0 = card;
     cell.run_id.0 = run;

@@ -4,7 +4,7 @@ use pcs_domain::Category;
 use pcs_domain::EventSet;
 use pcs_domain::ids::{CommandId, TenantId};
 use pcs_domain::prompt_card::{PromptCardEvent, Published, Tagged, Unpublished};
-use pcs_domain::test_run::{Cancelled, TestRunEvent};
+use pcs_domain::test_run::{CancelCause, Cancelled, TestRunEvent};
 use pcs_store::{Append, CommandContext, Direction, Expected, Selection, Store};
 use pcs_tests::database::TestDatabase;
 use uuid::Uuid;
@@ -87,7 +87,7 @@ async fn r7_filters_come_before_the_limit() {
     for _ in 0..5 {
         append(&store, TENANT, Uuid::new_v4(), &tagged(20)).await;
         append(&store, TENANT, card, &[PromptCardEvent::Published(Published {})]).await;
-        let cancelled = Cancelled { reason: String::new(), cancelled_by: None };
+        let cancelled = Cancelled { reason: String::new(), cancelled_by: None, cause: CancelCause::Asked };
         append(&store, TENANT, run, &[TestRunEvent::Cancelled(cancelled)]).await;
         append(&store, TenantId(2), other, &[PromptCardEvent::Unpublished(Unpublished {})]).await;
     }

@@ -52,6 +52,8 @@ pub(crate) async fn history(store: &Store) {
             DomainEvent::TestRun(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Execution(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::DataSubject(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::JobPolicy(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::Schedule(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Unread(_) => panic!("a sample can be read"),
         };
     }

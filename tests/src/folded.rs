@@ -36,6 +36,8 @@ pub async fn given(
             DomainEvent::TestRun(event) => append(&store, stream, event).await,
             DomainEvent::Execution(event) => append(&store, stream, event).await,
             DomainEvent::DataSubject(event) => append(&store, stream, event).await,
+            DomainEvent::JobPolicy(event) => append(&store, stream, event).await,
+            DomainEvent::Schedule(event) => append(&store, stream, event).await,
             DomainEvent::Unread(_) => panic!("an event that can't be read can't be given"),
         }
     }

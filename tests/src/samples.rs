@@ -4,20 +4,26 @@ use pcs_domain::DomainEvent;
 use pcs_domain::assertion::{Assertion, Grade, Verdict};
 use pcs_domain::data_subject::{DataSubjectEvent, Shredded};
 use pcs_domain::execution::{
-    Answer, AttemptFailed, DeadLettered, ExecutionEvent, ExecutionRef, Failure, FailureClass, Finished,
+    Answer, AttemptFailed, DeadLettered, Dismissed, ExecutionEvent, ExecutionRef, Failure, FailureClass, Finished,
+    Snoozed,
 };
-use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId, TestRunId};
+use pcs_domain::ids::{ActorId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
+use pcs_domain::job_policy::{JobPolicyEvent, LimitRemoved, LimitSet, Limits, Paused, Resumed, Scope, WeightSet};
 use pcs_domain::model::{ModelParams, ModelSpec};
 use pcs_domain::prompt_card::{
     Archived, CaseChanged, CasesAdded, CasesRemoved, Created, Described, Labelled, PromptCardEvent, Published,
     Restored, Revised, Tagged, TestCase, Unlabelled, Unpublished,
 };
-use pcs_domain::test_run::{Cancelled, Completed, Lane, Requested, RunTotals, TestRunEvent};
+use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
+use pcs_domain::test_run::{
+    Budget, CancelCause, Cancelled, Completed, Lane, Requested, RunTemplate, RunTotals, Terms, TestRunEvent,
+};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 const CARD: PromptCardId = PromptCardId(Uuid::from_u128(0x018f_5a3e_7c10_7d2a_9b1e_2f6c_0a4d_8e01));
 const RUN: TestRunId = TestRunId(Uuid::from_u128(0x018f_5a3f_11aa_7b3c_8d2f_5e7a_1c9b_3f02));
+const SCHEDULE: ScheduleId = ScheduleId(Uuid::from_u128(0x018f_5a3f_0b0c_7d11_9e2a_4c5b_6d7e_8f03));
 const ACTOR: ActorId = ActorId(Uuid::from_u128(0x018f_5a3d_0001_7000_8000_0000_0000_0001));
 
 /// One event of every type.
@@ -27,7 +33,9 @@ pub fn all() -> Vec<DomainEvent> {
     let runs = runs().into_iter().map(DomainEvent::TestRun);
     let executions = executions().into_iter().map(DomainEvent::Execution);
     let subjects = [DataSubjectEvent::Shredded(Shredded { shredded_by: Some(ACTOR) })].map(DomainEvent::DataSubject);
-    cards.chain(runs).chain(executions).chain(subjects).collect()
+    let policies = policies().into_iter().map(DomainEvent::JobPolicy);
+    let schedules = schedules().into_iter().map(DomainEvent::Schedule);
+    cards.chain(runs).chain(executions).chain(subjects).chain(policies).chain(schedules).collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -119,9 +127,77 @@ fn runs() -> Vec<TestRunEvent> {
             executions: 6,
             lane: Lane::Bulk,
             requested_by: ACTOR,
+            terms: terms(),
+            retry: None,
+            schedule_id: Some(SCHEDULE),
         }),
-        TestRunEvent::Cancelled(Cancelled { reason: "the wrong model".to_owned(), cancelled_by: Some(ACTOR) }),
+        TestRunEvent::Cancelled(Cancelled {
+            reason: "the wrong model".to_owned(),
+            cancelled_by: Some(ACTOR),
+            cause: CancelCause::Asked,
+        }),
         TestRunEvent::Completed(Completed { totals: RunTotals { executions: 6, passed: 4, failed: 1, errors: 1 } }),
+    ]
+}
+
+fn terms() -> Terms {
+    Terms {
+        not_before: None,
+        start_within_seconds: Some(28_800),
+        budget: Budget { cost_micro_usd: Some(5_000_000), tokens: Some(2_000_000), seconds: Some(36_000) },
+        cache: true,
+    }
+}
+
+fn policies() -> Vec<JobPolicyEvent> {
+    let limits = Limits {
+        requests_per_minute: Some(500),
+        input_tokens_per_minute: Some(200_000),
+        output_tokens_per_minute: Some(50_000),
+        concurrency: Some(20),
+    };
+    let key = "openai:gpt-4o-mini".to_owned();
+    vec![
+        JobPolicyEvent::Paused(Paused {
+            scope: Scope::Provider("openai".to_owned()),
+            reason: "the month's bill".to_owned(),
+            paused_by: ACTOR,
+        }),
+        JobPolicyEvent::Resumed(Resumed { scope: Scope::Provider("openai".to_owned()), resumed_by: ACTOR }),
+        JobPolicyEvent::LimitSet(LimitSet { key: key.clone(), limits, set_by: ACTOR }),
+        JobPolicyEvent::LimitRemoved(LimitRemoved { key, removed_by: ACTOR }),
+        JobPolicyEvent::WeightSet(WeightSet { weight: 3, set_by: ACTOR }),
+    ]
+}
+
+fn schedules() -> Vec<ScheduleEvent> {
+    let run = RunTemplate {
+        card_id: CARD,
+        name: "nightly".to_owned(),
+        versions: Vec::new(),
+        labels: vec!["production".to_owned()],
+        models: vec![serde_json::from_value(json!({ "id": "openai:gpt-4o-mini" })).unwrap_or_else(|_| unreachable!())],
+        case_ids: None,
+        repeats: 3,
+        assertions: Vec::new(),
+        threshold: Some(0.5),
+        lane: Lane::Bulk,
+        terms: terms(),
+    };
+    let due_at = serde_json::from_value(json!("2026-11-23T02:00:00Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
+    vec![
+        ScheduleEvent::Created(schedule::Created {
+            name: "nightly".to_owned(),
+            cron: "0 3 * * *".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            missed: MissedPolicy::RunOnce,
+            run,
+            created_by: ACTOR,
+        }),
+        ScheduleEvent::Paused(schedule::Paused { paused_by: ACTOR }),
+        ScheduleEvent::Resumed(schedule::Resumed { resumed_by: ACTOR }),
+        ScheduleEvent::Skipped(Skipped { due_at, reason: "the card is archived".to_owned() }),
+        ScheduleEvent::Deleted(Deleted { deleted_by: ACTOR }),
     ]
 }
 
@@ -156,6 +232,7 @@ fn executions() -> Vec<ExecutionEvent> {
                 output_tokens: 18,
                 cost_micro_usd: Some(17),
                 finish_reason: Some("stop".to_owned()),
+                cached: false,
             },
             grade: Grade { passed: true, score: 1.0, verdicts: vec![verdict] },
             attempt: 2,
@@ -166,16 +243,29 @@ fn executions() -> Vec<ExecutionEvent> {
             cell: cell.clone(),
             attempt: 1,
             worker: "worker-1-7f3a9c01".to_owned(),
-            failure: failure(FailureClass::RateLimited, "429: too many requests"),
+            failure: failure(FailureClass::Overloaded, "503: the server is overloaded"),
             retry_at,
         }),
         ExecutionEvent::DeadLettered(DeadLettered {
             subject: None,
-            cell,
+            cell: cell.clone(),
             input: input(),
             attempt: 5,
             worker: "worker-2-0be4d7aa".to_owned(),
             failure: failure(FailureClass::Overloaded, "503: the server is overloaded"),
+        }),
+        ExecutionEvent::Snoozed(Snoozed {
+            cell,
+            attempt: 1,
+            snoozes: 1,
+            worker: "worker-1-7f3a9c01".to_owned(),
+            class: FailureClass::RateLimited,
+            until: retry_at,
+        }),
+        ExecutionEvent::Dismissed(Dismissed {
+            run_id: RUN,
+            reason: "the provider was down".to_owned(),
+            dismissed_by: ACTOR,
         }),
     ]
 }

@@ -28,7 +28,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
     ("pcs-relay", &["pcs-bus", "pcs-domain", "pcs-store"]),
     ("pcs-providers", &["pcs-domain"]),
     ("pcs-auth", &["pcs-domain"]),
-    ("pcs-server", &["pcs-auth", "pcs-domain", "pcs-grading", "pcs-projections", "pcs-store"]),
+    ("pcs-server", &["pcs-auth", "pcs-domain", "pcs-grading", "pcs-projections", "pcs-relay", "pcs-store"]),
     ("pcs-worker-test-execution", &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-sealing"]),
     (
         "pcs",

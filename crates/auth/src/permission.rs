@@ -62,8 +62,10 @@ pub enum Action {
     ReadRun,
     /// Start a run, which may cost money.
     StartRun,
-    /// Stop a run.
+    /// Stop a run, or dismiss what it left.
     CancelRun,
+    /// Hold jobs back, limit providers, and share the fleet.
+    ManageQueues,
     /// See how the system itself is: what it shows is not one tenant's.
     InspectSystem,
     /// Destroy the key of a data subject, for ever.
@@ -72,7 +74,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ReadCard,
         Self::WriteCard,
         Self::PublishCard,
@@ -80,6 +82,7 @@ impl Action {
         Self::ReadRun,
         Self::StartRun,
         Self::CancelRun,
+        Self::ManageQueues,
         Self::InspectSystem,
         Self::ShredSubject,
     ];
@@ -95,6 +98,7 @@ impl Action {
             Self::ReadRun => "run.read",
             Self::StartRun => "run.start",
             Self::CancelRun => "run.cancel",
+            Self::ManageQueues => "queue.manage",
             Self::InspectSystem => "system.inspect",
             Self::ShredSubject => "subject.shred",
         }
@@ -105,7 +109,7 @@ impl Action {
         match self {
             Self::ReadCard | Self::ReadRun => Role::Viewer,
             Self::WriteCard | Self::PublishCard | Self::ArchiveCard | Self::StartRun | Self::CancelRun => Role::Editor,
-            Self::InspectSystem | Self::ShredSubject => Role::Admin,
+            Self::ManageQueues | Self::InspectSystem | Self::ShredSubject => Role::Admin,
         }
     }
 }

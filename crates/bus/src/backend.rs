@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::layer::util::Identity;
 
-use crate::lease::Delivery;
+use crate::lease::{Delivery, JobHandler};
 use crate::{Bus, BusError};
 
 /// Most tickets asked for at once.
@@ -37,6 +37,7 @@ const PULL_RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct TicketBackend {
     deliveries: mpsc::Receiver<Delivery>,
     tasks: TaskTracker,
+    handler: Arc<dyn JobHandler>,
     config: (),
 }
 
@@ -44,19 +45,20 @@ impl TicketBackend {
     /// Starts the pump; it ends with `stop`, and `pumping` is dropped with it.
     pub(crate) fn start(
         bus: Bus,
-        kind: JobKind,
+        handler: Arc<dyn JobHandler>,
         slots: Arc<Semaphore>,
         stop: CancellationToken,
         pumping: DropGuard,
         tasks: &TaskTracker,
     ) -> Self {
+        let kind = handler.kind();
         let (sender, deliveries) = mpsc::channel(PULL_LEN_MAX);
         tasks.spawn(async move {
             // Dropped with the pump, however it ends.
             let _pumping = pumping;
             pump(bus, kind, slots, sender, stop).await;
         });
-        Self { deliveries, tasks: tasks.clone(), config: () }
+        Self { deliveries, tasks: tasks.clone(), handler, config: () }
     }
 }
 
@@ -86,7 +88,7 @@ impl Backend for TicketBackend {
         self.deliveries.close();
         // What was pulled and not begun goes back at once, or it would lie here until its lease ends.
         while let Ok(delivery) = self.deliveries.try_recv() {
-            self.tasks.spawn(async move { delivery.give_back(AckKind::Nak(None)).await });
+            self.tasks.spawn(delivery.give_up_unbegun(Arc::clone(&self.handler)));
         }
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,7 @@
 //! One delivery of one ticket: kept alive while it is worked on, acknowledged only after its effect is durable.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
@@ -15,20 +16,40 @@ use crate::{Bus, subjects};
 
 /// How often the broker hears that a ticket is worked on; well below the consumer's `ack_wait` of 15 s.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time to tell the relay that a job is given back.
+const HAND_BACK_MAX: Duration = Duration::from_secs(2);
 /// When a ticket that could not even be dead-lettered comes back.
 const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
+
+/// A job in a worker's hands.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The ticket, as it was published.
+    pub ticket: Bytes,
+    /// Whether it was delivered before: somebody may have done it already.
+    pub redelivered: bool,
+    /// Whether anything is held somewhere: then the job may be too, and the worker has to ask.
+    pub ask_first: bool,
+}
 
 /// A kind of job, as a worker does it.
 pub trait JobHandler: Send + Sync + 'static {
     /// The kind.
     fn kind(&self) -> JobKind;
 
-    /// Does one job. It must have reported its outcome before it answers [`Disposition::Done`].
-    fn handle(&self, ticket: Bytes, redelivered: bool) -> BoxFuture<'_, Disposition>;
+    /// Does one job. It must have reported its outcome before it answers [`Disposition::Done`]. How long the work may
+    /// take is the kind's to say; reporting takes as long as nobody takes the report.
+    fn handle(&self, job: Job) -> BoxFuture<'_, Disposition>;
 
     /// Says what becomes of a ticket whose job panicked; the panic has to be reported like any other failure, or the
     /// ticket would come back for ever.
     fn panicked(&self, ticket: Bytes, message: String) -> BoxFuture<'_, Disposition>;
+
+    /// Gives a job back that could not be finished before the worker has to stop.
+    fn hand_back(&self, ticket: Bytes) -> BoxFuture<'_, Disposition>;
+
+    /// Asks which of the runs that it works for are over: the last tokens of their tickets' subjects.
+    fn ended_runs(&self) -> BoxFuture<'_, Vec<String>>;
 }
 
 /// What becomes of a ticket.
@@ -36,10 +57,24 @@ pub trait JobHandler: Send + Sync + 'static {
 pub enum Disposition {
     /// Its effect is durable, or somebody else's is: take it out of the stream.
     Done,
-    /// Nothing was done; deliver it again after this time.
+    /// Nothing was done; try again after this time. The ticket stays here: a delivery to somebody else would look as if
+    /// this worker were lost.
     Later(Duration),
+    /// Nothing was done, and nobody could be told: deliver it again.
+    Redeliver,
     /// Nobody can do anything with it: keep it for people to look at.
     Unreadable(String),
+}
+
+/// What may stop a job, or change how it begins.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    /// Its run is over.
+    pub(crate) cancelled: CancellationToken,
+    /// The worker has to stop.
+    pub(crate) hand_back: CancellationToken,
+    /// Something is held somewhere.
+    pub(crate) ask_first: Arc<AtomicBool>,
 }
 
 /// A ticket in a worker's hands, with the slot it takes up.
@@ -90,32 +125,59 @@ impl Delivery {
     }
 
     /// Does the job under a lease, and tells the broker what becomes of the ticket.
-    pub(crate) async fn work(self, bus: Bus, handler: Arc<dyn JobHandler>, cancelled: CancellationToken) {
+    pub(crate) async fn work(self, bus: Bus, handler: Arc<dyn JobHandler>, orders: Orders) {
         let progress = self.keep_alive();
-        let payload = self.message().payload.clone();
-        let redelivered = self.deliveries() > 1;
-        // A task of its own: a panic stays in it, and it is aborted with us, which plain `tokio::spawn` is not.
-        let job = {
-            let (handler, payload) = (Arc::clone(&handler), payload.clone());
-            spawn(async move { handler.handle(payload, redelivered).await })
-        };
+        let ticket = self.message().payload.clone();
         let disposition = tokio::select! {
-            ended = job => match ended {
-                Ok(disposition) => disposition,
-                Err(error) => {
-                    // Without its message, which may quote a case; the report has it where nothing speaks against it.
-                    tracing::error!(job = handler.kind().name, "a job panicked");
-                    handler.panicked(payload, error.to_string()).await
-                }
-            },
-            // The run is cancelled: nobody waits for the result, and the call is dropped with the job's task.
-            () = cancelled.cancelled() => Disposition::Done,
+            disposition = self.work_until_done(&handler, &orders) => disposition,
+            // The run is over: nobody waits for the result, and the call is dropped with the job's task.
+            () = orders.cancelled.cancelled() => Disposition::Done,
+            () = orders.hand_back.cancelled() => {
+                let told = tokio::time::timeout(HAND_BACK_MAX, handler.hand_back(ticket)).await;
+                told.unwrap_or(Disposition::Redeliver)
+            }
         };
         drop(progress);
         match disposition {
             Disposition::Done => self.give_back(AckKind::Ack).await,
-            Disposition::Later(pause) => self.give_back(AckKind::Nak(Some(pause))).await,
+            Disposition::Later(_) | Disposition::Redeliver => self.give_back(AckKind::Nak(None)).await,
             Disposition::Unreadable(why) => self.dead_letter(&bus, &why).await,
+        }
+    }
+
+    /// Gives a job back that was pulled and not begun.
+    pub(crate) async fn give_up_unbegun(self, handler: Arc<dyn JobHandler>) {
+        let told = tokio::time::timeout(HAND_BACK_MAX, handler.hand_back(self.message().payload.clone())).await;
+        let ack = if told == Ok(Disposition::Done) { AckKind::Ack } else { AckKind::Nak(None) };
+        self.give_back(ack).await;
+    }
+
+    async fn work_until_done(&self, handler: &Arc<dyn JobHandler>, orders: &Orders) -> Disposition {
+        let mut redelivered = self.deliveries() > 1;
+        loop {
+            match self.work_once(handler, orders, redelivered).await {
+                Disposition::Later(pause) => tokio::time::sleep(pause).await,
+                disposition => return disposition,
+            }
+            redelivered = true;
+        }
+    }
+
+    async fn work_once(&self, handler: &Arc<dyn JobHandler>, orders: &Orders, redelivered: bool) -> Disposition {
+        let ticket = self.message().payload.clone();
+        let job = Job { ticket: ticket.clone(), redelivered, ask_first: orders.ask_first.load(Ordering::Relaxed) };
+        // A task of its own: a panic stays in it, and it is aborted with us, which plain `tokio::spawn` is not.
+        let task = {
+            let handler = Arc::clone(handler);
+            spawn(async move { handler.handle(job).await })
+        };
+        match task.await {
+            Ok(disposition) => disposition,
+            Err(error) => {
+                // Without its message, which may quote a case; the report has it where nothing speaks against it.
+                tracing::error!(job = handler.kind().name, "a job panicked");
+                handler.panicked(ticket, error.to_string()).await
+            }
         }
     }
 

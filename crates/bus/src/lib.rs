@@ -18,7 +18,7 @@ mod worker;
 pub use self::connect::{Bus, BusConfig};
 pub use self::fleet::{Heartbeat, WorkerPresence};
 pub use self::hints::LogHints;
-pub use self::lease::{Delivery, Disposition, JobHandler};
+pub use self::lease::{Delivery, Disposition, Job, JobHandler};
 pub use self::questions::{Answering, Responder};
 pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};
 pub use self::tickets::{NewTicket, StreamState};

@@ -10,8 +10,12 @@ pub(crate) const RESULT: &str = "pcs.result.test_execution";
 pub(crate) const ASK: &str = "pcs.ask.test_execution";
 /// Where workers say that they are there.
 pub(crate) const FLEET: &str = "pcs.fleet";
+/// Where the relay tells all workers something.
+pub(crate) const CONTROL: &str = "pcs.control";
 /// Where the relay says that a run was cancelled; the run's id follows.
 pub(crate) const CANCEL: &str = "pcs.control.cancel";
+/// Where the relay says whether anything is held, so that workers ask before they begin.
+pub(crate) const HOLDS: &str = "pcs.control.holds";
 /// Where processes say that they have appended to the log.
 pub(crate) const LOG_HINT: &str = "pcs.hint.log";
 

@@ -1,6 +1,7 @@
 //! The worker runtime: an apalis worker over our backend, with heartbeats, cancellation and a drain.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,8 +17,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::TicketBackend;
 use crate::fleet::{HEARTBEAT_INTERVAL, Heartbeat};
-use crate::lease::{Delivery, JobHandler};
+use crate::lease::{Delivery, JobHandler, Orders};
 use crate::{Bus, BusError, subjects};
+
+/// How often a worker asks whether the runs that it works for are over.
+const ENDED_RUNS_INTERVAL: Duration = Duration::from_secs(5);
+/// Time for jobs to be given back after the drain.
+const HAND_BACK_TIME: Duration = Duration::from_secs(4);
+/// The word that something is held.
+const HELD: &[u8] = b"held";
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -43,23 +51,25 @@ pub async fn run_worker(
     stop: CancellationToken,
 ) -> Result<(), BusError> {
     let slots = Arc::new(Semaphore::new(config.slots as usize));
-    let cancellations = Cancellations::default();
     let helpers = TaskTracker::new();
     let helpers_stop = stop.child_token();
-    helpers.spawn(listen_for_cancellations(bus.clone(), cancellations.clone(), helpers_stop.clone()));
+    let control = Control::default();
+    helpers.spawn(listen(bus.clone(), control.clone(), helpers_stop.clone()));
+    helpers.spawn(ask_for_ended_runs(Arc::clone(&handler), control.clone(), helpers_stop.clone()));
     let kind = handler.kind().name;
     helpers.spawn(heartbeats(bus.clone(), config.clone(), kind, Arc::clone(&slots), helpers_stop.clone()));
     let pumping = CancellationToken::new();
     let pumped = pumping.clone();
     let backend = TicketBackend::start(
         bus.clone(),
-        handler.kind(),
+        Arc::clone(&handler),
         Arc::clone(&slots),
         helpers_stop.clone(),
         pumping.drop_guard(),
         &helpers,
     );
-    let service = Work { bus, handler, cancellations };
+    let hand_back = control.hand_back.clone();
+    let service = Work { bus, handler, control };
     let worker = WorkerBuilder::new(config.name.as_str()).backend(backend).build(service);
     let stopped = stop.clone();
     let run = worker.run_until(async move {
@@ -69,12 +79,14 @@ pub async fn run_worker(
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(config.drain).await;
+        hand_back.cancel();
+        tokio::time::sleep(HAND_BACK_TIME).await;
     };
     let result = tokio::select! {
         result = run => result.map_err(|error| BusError::Worker(error.to_string())),
         // Without its pump the worker would say that it is there, and do nothing.
         () = ended_early(&pumped, &stop) => Err(BusError::Worker("no tickets are pulled".to_owned())),
-        // What is still running is dropped; the broker delivers its tickets again.
+        // What could not be given back is dropped; the broker delivers its tickets again.
         () = late => Ok(()),
     };
     helpers_stop.cancel();
@@ -96,7 +108,7 @@ async fn ended_early(pumped: &CancellationToken, stop: &CancellationToken) {
 struct Work {
     bus: Bus,
     handler: Arc<dyn JobHandler>,
-    cancellations: Cancellations,
+    control: Control,
 }
 
 impl tower::Service<Task<Delivery>> for Work {
@@ -110,11 +122,15 @@ impl tower::Service<Task<Delivery>> for Work {
     }
 
     fn call(&mut self, task: Task<Delivery>) -> Self::Future {
-        let Self { bus, handler, cancellations } = self.clone();
+        let Self { bus, handler, control } = self.clone();
         Box::pin(async move {
             let delivery = task.args;
-            let cancelled = cancellations.token(delivery.run_token());
-            delivery.work(bus, handler, cancelled).await;
+            let orders = Orders {
+                cancelled: control.cancellations.token(delivery.run_token()),
+                hand_back: control.hand_back,
+                ask_first: control.ask_first,
+            };
+            delivery.work(bus, handler, orders).await;
             Ok(())
         })
     }
@@ -144,6 +160,14 @@ async fn heartbeats(
         }
         tokio::select! { () = stop.cancelled() => (), () = tokio::time::sleep(HEARTBEAT_INTERVAL) => () }
     }
+}
+
+/// What this worker is told.
+#[derive(Clone, Default)]
+struct Control {
+    cancellations: Cancellations,
+    hand_back: CancellationToken,
+    ask_first: Arc<AtomicBool>,
 }
 
 /// The runs that this worker works for, and how to stop it.
@@ -176,10 +200,20 @@ impl Cancellations {
     }
 }
 
-/// The fast path of a cancellation; the sure one is the relay's answer to a report or a question.
-async fn listen_for_cancellations(bus: Bus, cancellations: Cancellations, stop: CancellationToken) {
-    let mut announced = match bus.client.subscribe(format!("{}.*", subjects::CANCEL)).await {
-        Ok(announced) => announced,
+/// The sure path of a cancellation: it is asked for.
+async fn ask_for_ended_runs(handler: Arc<dyn JobHandler>, control: Control, stop: CancellationToken) {
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(ENDED_RUNS_INTERVAL) => () }
+        for run in handler.ended_runs().await {
+            control.cancellations.cancel(&run);
+        }
+    }
+}
+
+/// The fast path of a cancellation, and the word whether anything is held.
+async fn listen(bus: Bus, control: Control, stop: CancellationToken) {
+    let mut told = match bus.client.subscribe(format!("{}.>", subjects::CONTROL)).await {
+        Ok(told) => told,
         Err(error) => {
             tracing::warn!(%error, "cancellations are noticed late");
             return;
@@ -188,10 +222,24 @@ async fn listen_for_cancellations(bus: Bus, cancellations: Cancellations, stop: 
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            message = announced.next() => match message {
-                Some(message) => cancellations.cancel(subjects::run_token(&message.subject)),
+            message = told.next() => match message {
+                Some(message) if message.subject.as_str() == subjects::HOLDS => {
+                    control.ask_first.store(message.payload.as_ref() == HELD, Ordering::Relaxed);
+                }
+                Some(message) => control.cancellations.cancel(subjects::run_token(&message.subject)),
                 None => return,
             },
+        }
+    }
+}
+
+impl Bus {
+    /// Tells workers whether anything is held. Lossy: it is said again every second, and what counts is the answer that
+    /// a worker gets when it asks.
+    pub async fn announce_holds(&self, held: bool) {
+        if self.is_connected() {
+            let payload: &'static [u8] = if held { HELD } else { b"" };
+            drop(self.client.publish(subjects::HOLDS, bytes::Bytes::from_static(payload)).await);
         }
     }
 }

@@ -6,7 +6,9 @@ use schemars::Schema;
 
 use crate::data_subject::{DataSubjectEvent, Guarded, Subject};
 use crate::execution::ExecutionEvent;
+use crate::job_policy::JobPolicyEvent;
 use crate::prompt_card::PromptCardEvent;
+use crate::schedule::ScheduleEvent;
 use crate::test_run::TestRunEvent;
 use crate::upcast::Lineage;
 
@@ -88,11 +90,16 @@ pub enum Category {
     Execution = 3,
     /// Streams of [`crate::data_subject::DataSubject`].
     DataSubject = 4,
+    /// Streams of [`crate::job_policy::JobPolicy`].
+    JobPolicy = 5,
+    /// Streams of [`crate::schedule::Schedule`].
+    Schedule = 6,
 }
 
 impl Category {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::PromptCard, Self::TestRun, Self::Execution, Self::DataSubject];
+    pub const ALL: [Self; 6] =
+        [Self::PromptCard, Self::TestRun, Self::Execution, Self::DataSubject, Self::JobPolicy, Self::Schedule];
 
     /// The name in front of a stream's dash and of its events' dot.
     #[must_use]
@@ -102,6 +109,8 @@ impl Category {
             Self::TestRun => "test_run",
             Self::Execution => "execution",
             Self::DataSubject => "data_subject",
+            Self::JobPolicy => "job_policy",
+            Self::Schedule => "schedule",
         }
     }
 
@@ -129,6 +138,10 @@ pub enum DomainEvent {
     Execution(ExecutionEvent),
     /// Of a data subject.
     DataSubject(DataSubjectEvent),
+    /// Of a tenant's policy of jobs.
+    JobPolicy(JobPolicyEvent),
+    /// Of a schedule.
+    Schedule(ScheduleEvent),
     /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
     Unread(Unread),
 }
@@ -155,6 +168,8 @@ impl DomainEvent {
             Category::TestRun => Self::TestRun(TestRunEvent::decode(name, version, payload)?),
             Category::Execution => Self::Execution(ExecutionEvent::decode(name, version, payload)?),
             Category::DataSubject => Self::DataSubject(DataSubjectEvent::decode(name, version, payload)?),
+            Category::JobPolicy => Self::JobPolicy(JobPolicyEvent::decode(name, version, payload)?),
+            Category::Schedule => Self::Schedule(ScheduleEvent::decode(name, version, payload)?),
         })
     }
 
@@ -164,7 +179,9 @@ impl DomainEvent {
         match self {
             Self::PromptCard(event) => event.subjects(),
             Self::Execution(event) => event.subject().into_iter().collect(),
-            Self::TestRun(_) | Self::DataSubject(_) | Self::Unread(_) => Vec::new(),
+            Self::TestRun(_) | Self::DataSubject(_) | Self::JobPolicy(_) | Self::Schedule(_) | Self::Unread(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -173,8 +190,10 @@ impl DomainEvent {
     pub fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
         match self {
             Self::PromptCard(event) => event.guarded(),
-            Self::Execution(event) => vec![event.guarded()],
-            Self::TestRun(_) | Self::DataSubject(_) | Self::Unread(_) => Vec::new(),
+            Self::Execution(event) => event.guarded().into_iter().collect(),
+            Self::TestRun(_) | Self::DataSubject(_) | Self::JobPolicy(_) | Self::Schedule(_) | Self::Unread(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -185,6 +204,8 @@ impl DomainEvent {
         all.extend(TestRunEvent::schemas());
         all.extend(ExecutionEvent::schemas());
         all.extend(DataSubjectEvent::schemas());
+        all.extend(JobPolicyEvent::schemas());
+        all.extend(ScheduleEvent::schemas());
         all
     }
 
@@ -194,8 +215,9 @@ impl DomainEvent {
         fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
             E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
         }
-        let cards = of::<PromptCardEvent>().chain(of::<TestRunEvent>());
-        cards.chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>()).collect()
+        let work = of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>());
+        let rules = of::<JobPolicyEvent>().chain(of::<ScheduleEvent>());
+        of::<PromptCardEvent>().chain(work).chain(rules).collect()
     }
 }
 

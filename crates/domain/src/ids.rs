@@ -54,6 +54,10 @@ id!(
     DispatchId
 );
 id!(
+    /// A schedule of runs; also the id of its stream.
+    ScheduleId
+);
+id!(
     /// An account, or a service account.
     ActorId
 );

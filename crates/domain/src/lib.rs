@@ -9,6 +9,8 @@ pub mod prompt_card;
 pub mod test_run;
 pub mod execution;
 pub mod data_subject;
+pub mod job_policy;
+pub mod schedule;
 pub mod jobs;
 pub mod assertion;
 pub mod canonical;

@@ -42,3 +42,13 @@ pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 pub const ERROR_BYTES_MAX: usize = 2 * 1024;
 /// Attempts of an execution before it is a dead letter.
 pub const ATTEMPTS_MAX: u16 = 5;
+/// How often an attempt may be snoozed because the provider has no room; then it counts as failed.
+pub const SNOOZES_MAX: u16 = 200;
+/// Most executions that a retry names one by one; more are chosen by their class.
+pub const RETRY_EXECUTIONS_MAX: usize = 1_000;
+/// Most scopes that are paused at a time.
+pub const PAUSES_MAX: usize = 100;
+/// Most providers and models with limits.
+pub const LIMIT_KEYS_MAX: usize = 200;
+/// Largest share of a tenant.
+pub const WEIGHT_MAX: u16 = 100;

@@ -99,7 +99,15 @@ mod tests {
 
     fn answer(output: &str) -> Answer {
         let output = output.to_owned();
-        Answer { output, latency_ms: 5, input_tokens: 1, output_tokens: 1, cost_micro_usd: None, finish_reason: None }
+        Answer {
+            output,
+            latency_ms: 5,
+            input_tokens: 1,
+            output_tokens: 1,
+            cost_micro_usd: None,
+            finish_reason: None,
+            cached: false,
+        }
     }
 
     /// Grades "18" by checks of these weights, of which the first `good` hold.

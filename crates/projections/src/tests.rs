@@ -24,6 +24,8 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::TestRun(_) => Category::TestRun,
         DomainEvent::Execution(_) => Category::Execution,
         DomainEvent::DataSubject(_) => Category::DataSubject,
+        DomainEvent::JobPolicy(_) => Category::JobPolicy,
+        DomainEvent::Schedule(_) => Category::Schedule,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded::from(Record {
@@ -102,6 +104,7 @@ pub(crate) fn finished(model: &str, repeat: u16, passed: bool) -> Finished {
             output_tokens: 1,
             cost_micro_usd: Some(7),
             finish_reason: None,
+            cached: false,
         },
         grade: Grade { passed, score, verdicts: vec![verdict] },
         attempt: 1,

@@ -16,6 +16,8 @@ pub struct CallKey {
     pub execution_id: ExecutionId,
     /// The attempt, from 1.
     pub attempt: u16,
+    /// How often it was snoozed before.
+    pub snoozes: u16,
 }
 
 /// One question to one model.

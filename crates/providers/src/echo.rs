@@ -19,6 +19,7 @@ impl Provider for Echo {
             output_tokens: words,
             cost_micro_usd: None,
             finish_reason: Some("stop".to_owned()),
+            cached: false,
         })
     }
 }

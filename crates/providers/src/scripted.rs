@@ -34,6 +34,7 @@ impl Provider for Scripted {
             output_tokens: count_words(&output),
             cost_micro_usd: None,
             finish_reason: Some("stop".to_owned()),
+            cached: false,
             output,
         })
     }
@@ -44,6 +45,9 @@ fn draw(cell: CallKey) -> u64 {
     let mut hash = Sha256::new();
     hash.update(cell.execution_id.0.as_bytes());
     hash.update(cell.attempt.to_be_bytes());
+    if cell.snoozes > 0 {
+        hash.update(cell.snoozes.to_be_bytes());
+    }
     let digest: [u8; 32] = hash.finalize().into();
     digest[..8].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)) % 1_000
 }
@@ -113,7 +117,8 @@ mod tests {
 
     #[test]
     fn draws_are_even_and_another_attempt_draws_anew() {
-        let cell = |seed: u128, attempt| CallKey { execution_id: ExecutionId(Uuid::from_u128(seed)), attempt };
+        let cell =
+            |seed: u128, attempt| CallKey { execution_id: ExecutionId(Uuid::from_u128(seed)), attempt, snoozes: 0 };
         let below_half = (0..10_000).filter(|seed| draw(cell(*seed, 1)) < 500).count();
         assert!((4_700..5_300).contains(&below_half), "{below_half}");
         assert_eq!(draw(cell(7, 1)), draw(cell(7, 1)));

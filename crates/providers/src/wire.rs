@@ -106,6 +106,7 @@ impl Provider for Wire {
             output_tokens: tokens.map_or(0, |tokens| tokens.output),
             cost_micro_usd: tokens.filter(|_| target.priced).and_then(cost),
             finish_reason: Some(finish_reason),
+            cached: false,
         })
     }
 }

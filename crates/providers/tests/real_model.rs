@@ -23,7 +23,7 @@ async fn a_real_model_answers_and_a_prompt_that_is_too_long_overflows() {
     }))
     .unwrap();
     let ask = async |prompt: &str| {
-        let cell = CallKey { execution_id: ExecutionId(Uuid::nil()), attempt: 1 };
+        let cell = CallKey { execution_id: ExecutionId(Uuid::nil()), attempt: 1, snoozes: 0 };
         let deadline = Duration::from_secs(60);
         gateway.call(&ChatRequest { model: &model, prompt, variables: &Map::new(), cell, deadline }).await
     };

@@ -26,6 +26,7 @@ pub(crate) async fn fill_window(
     bus: &Bus,
     runs: &Runs,
     presence: &Presence,
+    term: i64,
 ) -> Result<usize, RelayError> {
     if !bus.is_connected() {
         // The client would keep what is published and send it all later.
@@ -36,7 +37,7 @@ pub(crate) async fn fill_window(
     if room == 0 {
         return Ok(0);
     }
-    let released = desk::release(store.pool(), room).await?;
+    let released = desk::release(store.pool(), term, room).await?;
     if released.is_empty() {
         return Ok(0);
     }
@@ -85,6 +86,8 @@ async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
         tenant: row.tenant(),
         dispatch_id: DispatchId(row.dispatch_id),
         attempt: u16::try_from(row.attempt).unwrap_or(1),
+        snoozes: u16::try_from(row.snoozes).unwrap_or(0),
+        limited: row.limited || run.request.terms.cache || run.is_remote(&row.model),
         cell,
         // Tickets are stored by the broker: what is a data subject's is fetched by the worker, sealed for it.
         case: case.subject.is_none().then(|| case.clone()),

@@ -1,32 +1,38 @@
 //! The part of the relay that only one process does at a time.
 //!
-//! The lock is a session lock of PostgreSQL: it ends with its connection. A leader that does not notice at once does no
-//! harm: the cursor is compared before it moves, and handing out is one statement that skips locked rows.
+//! Who leads is a row with a term that the database issues and that lapses by its clock ([`desk::take_lead`]). Every
+//! write of a leader names its term, so one that was frozen and wakes up is refused; it stops by its own clock before.
 
 use std::time::Duration;
 
 use pcs_bus::Bus;
 use pcs_domain::ids::TestRunId;
+use pcs_domain::ports::{IdSource, System};
 use pcs_store::Store;
-use sqlx::Connection;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::deadlines::Deadlines;
 use crate::presence::Presence;
 use crate::reconciler::Reconciler;
 use crate::runs::Runs;
 use crate::scheduler::Scheduler;
-use crate::{RelayError, dispatch};
+use crate::schedules::Schedules;
+use crate::sweeper::Sweeper;
+use crate::{RelayError, desk, dispatch};
 
-/// The number of the leader's lock: "pcs" and a one.
-const LEADER_LOCK: i64 = 0x0070_6373_0001;
-/// How often a relay tries to become the leader, and a leader makes sure that it is.
-const LEADER_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for the answer of the session that holds the lock.
-const LEADER_PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a relay tries to become the leader, and a leader says that it still is.
+const LEAD_INTERVAL: Duration = Duration::from_millis(500);
+/// When a leader that could not say so stops by itself: before the database lets another one begin.
+const TRUST: Duration = Duration::from_millis(2_500);
 /// How long the leader waits for the log to move before it looks again.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the broker's tickets are compared with the desk.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often it is looked whether a time has come.
+const TIMES_INTERVAL: Duration = Duration::from_millis(500);
+/// How often what was left lying is swept, and workers hear whether anything is held.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log's next partitions are made sure of.
 const PARTITION_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after an error.
@@ -43,53 +49,65 @@ pub(crate) struct Leader {
 impl Leader {
     /// Leads whenever it can, until told to stop.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        // Unique per start: a relay that comes back is another one.
+        let holder = System.next().to_string();
         while !stop.is_cancelled() {
-            if let Err(error) = self.lead_if_possible(&stop).await {
+            if let Err(error) = self.lead_if_possible(&holder, &stop).await {
                 tracing::warn!(%error, "the scheduler pauses");
             }
             tokio::select! { () = stop.cancelled() => (), () = tokio::time::sleep(RETRY_PAUSE) => () }
         }
     }
 
-    async fn lead_if_possible(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let options = self.store.pool().connect_options();
-        // A connection of its own: the pool would hand the lock's session to somebody else.
-        let mut session = sqlx::PgConnection::connect_with(&options).await?;
-        // A leader that is frozen, or whose machine is gone, must not keep the lock: PostgreSQL ends a session that is
-        // silent for this long, and a leader that lives speaks every second.
-        sqlx::query("set idle_session_timeout = '10s'").execute(&mut session).await?;
-        loop {
-            let leads: bool =
-                sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LEADER_LOCK).fetch_one(&mut session).await?;
-            if leads {
-                break;
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LEADER_INTERVAL) => (),
-            }
-        }
-        tracing::info!("this relay leads");
+    async fn lead_if_possible(&self, holder: &str, stop: &CancellationToken) -> Result<(), RelayError> {
+        let pool = self.store.pool();
+        let begun = Instant::now();
+        let Some(term) = desk::take_lead(pool, holder).await? else { return Ok(()) };
+        tracing::info!(term, "this relay leads");
         let result = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            result = keep(&mut session) => result,
-            result = self.schedule() => result,
+            result = self.keep(term, begun) => result,
+            result = self.schedule(term) => result,
             result = self.reconcile() => result,
+            result = self.watch_times() => result,
+            result = self.sweep() => result,
             result = self.make_partitions() => result,
         };
-        drop(session.close().await);
+        desk::give_up_lead(pool, term).await?;
         result
     }
 
-    async fn schedule(&self) -> Result<(), RelayError> {
-        let mut scheduler = Scheduler::open(self.store.clone(), self.runs.clone()).await?;
+    /// Says again and again that this relay leads; ends with an error when it must not believe so any more.
+    async fn keep(&self, term: i64, begun: Instant) -> Result<(), RelayError> {
+        let mut trusted_until = begun + TRUST;
+        loop {
+            tokio::time::sleep(LEAD_INTERVAL).await;
+            let asked = Instant::now();
+            match tokio::time::timeout_at(trusted_until, desk::keep_lead(self.store.pool(), term)).await {
+                Ok(Ok(true)) => trusted_until = asked + TRUST,
+                Ok(Ok(false)) | Err(_) => return Err(RelayError::TakenOver { term }),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, term, "the lead could not be kept yet");
+                    if Instant::now() >= trusted_until {
+                        return Err(RelayError::TakenOver { term });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn schedule(&self, term: i64) -> Result<(), RelayError> {
+        let mut scheduler = Scheduler::open(self.store.clone(), self.runs.clone(), term).await?;
         // The leader before may have ended between the commit and the announcement.
         let mut cancelled = scheduler.lately_cancelled().await?;
         loop {
             let followed = scheduler.follow().await?;
             cancelled.extend(followed.cancelled);
             self.announce(&mut cancelled).await;
-            let released = dispatch::fill_window(&self.store, &self.bus, &self.runs, &self.presence).await?;
+            if followed.held {
+                self.bus.announce_holds(true).await;
+            }
+            let released = dispatch::fill_window(&self.store, &self.bus, &self.runs, &self.presence, term).await?;
             if followed.events == 0 && released == 0 {
                 scheduler.wait(POLL_INTERVAL).await;
             }
@@ -113,10 +131,29 @@ impl Leader {
     async fn reconcile(&self) -> Result<(), RelayError> {
         let mut reconciler = Reconciler::default();
         loop {
-            if let Err(error) = reconciler.look(&self.store, &self.bus).await {
-                tracing::warn!(%error, "the broker's tickets could not be compared");
+            match reconciler.look(&self.store, &self.bus).await {
+                Ok(lost) => desk::count(self.store.pool(), "redispatched", lost).await?,
+                Err(error) => tracing::warn!(%error, "the broker's tickets could not be compared"),
             }
             tokio::time::sleep(RECONCILE_INTERVAL).await;
+        }
+    }
+
+    async fn watch_times(&self) -> Result<(), RelayError> {
+        let deadlines = Deadlines::new(self.store.clone(), self.runs.clone());
+        let schedules = Schedules::new(self.store.clone());
+        loop {
+            deadlines.look().await?;
+            schedules.look().await?;
+            tokio::time::sleep(TIMES_INTERVAL).await;
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), RelayError> {
+        let sweeper = Sweeper::new(self.store.clone(), self.bus.clone(), self.presence.clone());
+        loop {
+            sweeper.sweep().await?;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     }
 
@@ -125,14 +162,5 @@ impl Leader {
             sqlx::query("select es.create_partitions()").execute(self.store.pool()).await?;
             tokio::time::sleep(PARTITION_INTERVAL).await;
         }
-    }
-}
-
-/// Ends with an error when the session, and with it the lock, is lost.
-async fn keep(session: &mut sqlx::PgConnection) -> Result<(), RelayError> {
-    loop {
-        tokio::time::sleep(LEADER_INTERVAL).await;
-        let answered = tokio::time::timeout(LEADER_PING_TIMEOUT, session.ping()).await;
-        answered.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
     }
 }

@@ -1,18 +1,24 @@
 //! The only place where PostgreSQL and NATS meet: committed events become tickets, and results become events.
 //!
-//! One relay of all is the leader: its scheduler follows the log and keeps a short window of tickets with the broker
-//! ([`scheduler`]), and its reconciler finds what the broker lost ([`reconciler`]). Every relay answers workers
-//! ([`recorder`]). The desk of the scheduler (schema `jobs`) follows from the log and can be made again.
+//! One relay of all is the leader ([`leader`]): its scheduler follows the log and keeps a short window of tickets with
+//! the broker ([`scheduler`]), its reconciler finds what the broker lost ([`reconciler`]), and what has a time is done
+//! at its time ([`deadlines`], [`schedules`]). Every relay answers workers ([`recorder`], [`capacity`]). The desk of the scheduler (schema `jobs`) follows from the log and can be made again.
 
 mod scheduler;
+mod expand;
 mod desk;
 mod dispatch;
+mod deadlines;
+mod schedules;
 mod recorder;
+mod capacity;
 mod reconciler;
 mod runs;
 mod sessions;
 mod presence;
 mod leader;
+mod sweeper;
+pub mod inspect;
 
 use std::sync::Arc;
 
@@ -33,11 +39,11 @@ pub enum RelayError {
     /// The broker failed.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// Another scheduler has moved the cursor: this one is no longer the leader.
-    #[error("another relay has taken over at position {position}")]
+    /// Another relay has begun a term: this one is no longer the leader.
+    #[error("another relay leads: term {term} is over")]
     TakenOver {
-        /// Where this one was.
-        position: i64,
+        /// The term of this one.
+        term: i64,
     },
     /// A part of the relay ended that should not.
     #[error("the relay's part {part} ended by itself")]
@@ -64,7 +70,7 @@ pub async fn run(store: Store, bus: Bus, stop: CancellationToken) -> Result<(), 
     let answering = bus.open_answering().await?;
     let presence = presence::Presence::default();
     let runs = runs::Runs::new(store.clone());
-    let recorder = Arc::new(recorder::Recorder::new(store.clone(), runs.clone()));
+    let recorder = Arc::new(recorder::Recorder::new(store.clone(), runs.clone(), presence.clone()));
     let heartbeats = presence.clone().follow(bus.open_presence().await?, stop.clone());
     let leader = leader::Leader { store, bus, runs, presence };
     // All of them end with `stop` only; where one ends before, the whole relay ends, and its supervisor hears of it.

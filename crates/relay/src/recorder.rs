@@ -4,38 +4,52 @@ use futures_util::future::BoxFuture;
 use pcs_bus::Responder;
 use pcs_domain::RejectionCode;
 use pcs_domain::data_subject::{Guarded, Subject};
-use pcs_domain::execution::{Execution, ExecutionCommand, ExecutionRef, Failure, FailureClass};
+use pcs_domain::execution::{
+    Execution, ExecutionCommand, ExecutionRef, ExecutionRejection, FailedAttempt, Failure, FailureClass,
+};
 use pcs_domain::ids::{CommandId, SubjectId, TenantId};
-use pcs_domain::jobs::test_execution::{Outcome, Question, Receipt, Reply, Report};
-use pcs_store::{CommandContext, ExecuteError, Expected, PrivacyError, Store, StoreError, execute, execute_new};
-use serde_json::Map;
+use pcs_domain::jobs::test_execution::{Claim, Outcome, Question, Receipt, Reply, Report};
+use pcs_store::{
+    CommandContext, ExecuteError, Executed, Expected, PrivacyError, Store, StoreError, execute, execute_new,
+};
+use serde_json::{Map, Value};
 
+use crate::presence::Presence;
 use crate::runs::Runs;
-use crate::{RelayError, sessions};
+use crate::{RelayError, capacity, desk, sessions};
 
 /// Who records the result of an execution that no worker can work on.
 const RELAY: &str = "relay";
+/// A job over which so many workers were lost is given up.
+const WORKERS_LOST_MAX: i16 = 3;
+/// Most runs that one question may be about.
+const ENDED_LEN_MAX: usize = 1_024;
 
 /// Answers workers.
 pub(crate) struct Recorder {
     store: Store,
     runs: Runs,
+    presence: Presence,
 }
 
 impl Recorder {
-    pub(crate) fn new(store: Store, runs: Runs) -> Self {
-        Self { store, runs }
+    pub(crate) fn new(store: Store, runs: Runs, presence: Presence) -> Self {
+        Self { store, runs, presence }
     }
 
     async fn commit(&self, report: Report) -> Result<Receipt, RelayError> {
         let refused = |code: &str| Ok(Receipt::Refused { code: code.to_owned() });
         let (tenant, run_id) = (report.tenant, report.cell.run_id);
-        let subject = match self.runs.context(tenant, run_id).await? {
-            None => return refused("run_not_found"),
-            Some(run) if !run.has_cell(&report.cell) => return refused("not_of_this_run"),
-            Some(run) => run.case(report.cell.case_id).and_then(|case| case.subject.as_ref()).map(|subject| subject.id),
-        };
+        let Some(run) = self.runs.context(tenant, run_id).await? else { return refused("run_not_found") };
+        if !run.has_cell(&report.cell) {
+            return refused("not_of_this_run");
+        }
+        let subject = run.case(report.cell.case_id).and_then(|case| case.subject.as_ref()).map(|subject| subject.id);
         let Some(report) = sessions::opened(&self.store, report)? else { return refused("report_unreadable") };
+        // Before anything is refused: the call was made, whatever becomes of what it brought.
+        if report.reserved || matches!(&report.outcome, Outcome::Failed { .. }) {
+            capacity::settle(&self.store, &run, &report).await?;
+        }
         if !self.runs.is_running(tenant, run_id).await? {
             return refused("run_not_running");
         }
@@ -44,56 +58,23 @@ impl Recorder {
             Outcome::Finished { .. } => "finished",
             Outcome::Failed { .. } | Outcome::Sealed { .. } => "failed",
         };
-        let (attempt, cell) = (report.attempt, report.cell.clone());
-        let context = context(tenant, &cell, &format!("{kind}/{attempt}"));
+        let (attempt, snoozes, cell) = (report.attempt, report.snoozes, report.cell.clone());
+        let purpose = if snoozes == 0 { format!("{kind}/{attempt}") } else { format!("{kind}/{attempt}/{snoozes}") };
+        let context = context(tenant, &cell, &purpose);
         let Some(command) = report.into_command(subject.map(Subject::open)) else {
             return refused("report_unreadable");
         };
-        let executed = if attempt == 1 {
+        let executed = if attempt == 1 && snoozes == 0 {
             execute_new::<Execution>(&self.store, &context, execution_id.0, command).await
         } else {
             execute::<Execution>(&self.store, &context, execution_id.0, Expected::Any, command).await
         };
         match executed {
-            Ok(_) => Ok(Receipt::Recorded),
             // While the worker was at it. What it says is not kept; that there is nothing to be said, is.
             Err(ExecuteError::Store(StoreError::Privacy(PrivacyError::Shredded { subject }))) => {
-                self.record_shredded(tenant, cell, subject).await
+                record_shredded(&self.store, (tenant, cell), subject).await
             }
-            Err(ExecuteError::Rejected(rejection)) => refused(rejection.code()),
-            Err(ExecuteError::StreamClosed { .. }) => refused("stream_closed"),
-            Err(ExecuteError::Store(error)) => Err(error.into()),
-            Err(
-                error @ (ExecuteError::Conflict { .. } | ExecuteError::KeyReused | ExecuteError::Overloaded { .. }),
-            ) => Ok(Receipt::Unavailable { message: error.to_string() }),
-        }
-    }
-
-    /// Records the result of an execution whose case is gone: an error that says so, with nothing of the subject.
-    async fn record_shredded(
-        &self,
-        tenant: TenantId,
-        cell: ExecutionRef,
-        subject: SubjectId,
-    ) -> Result<Receipt, RelayError> {
-        let execution_id = cell.id();
-        let attempt = match self.store.load::<Execution>(tenant, execution_id.0).await?.state {
-            Execution::Recorded => return Ok(Receipt::Recorded),
-            Execution::Waiting { failed_attempts } => failed_attempts.saturating_add(1),
-        };
-        let context = context(tenant, &cell, "shredded");
-        let failure = Failure { class: FailureClass::SubjectShredded, error: String::new() };
-        let (subject, input, worker) = (Some(Subject::shredded(subject)), Map::new(), RELAY.to_owned());
-        let command =
-            ExecutionCommand::RecordFailure { cell, subject, input, failure, retry_after: None, attempt, worker };
-        match execute::<Execution>(&self.store, &context, execution_id.0, Expected::Any, command).await {
-            Ok(_) => Ok(Receipt::Recorded),
-            Err(ExecuteError::Rejected(rejection)) => Ok(Receipt::Refused { code: rejection.code().to_owned() }),
-            Err(ExecuteError::Store(error)) => Err(error.into()),
-            Err(ExecuteError::StreamClosed { .. }) => Ok(Receipt::Refused { code: "stream_closed".to_owned() }),
-            Err(
-                error @ (ExecuteError::Conflict { .. } | ExecuteError::KeyReused | ExecuteError::Overloaded { .. }),
-            ) => Ok(Receipt::Unavailable { message: error.to_string() }),
+            executed => receipt(executed),
         }
     }
 
@@ -109,7 +90,7 @@ impl Recorder {
         self.store.reveal(tenant, [&mut case as &mut dyn Guarded]).await?;
         if case.subject.as_ref().is_some_and(|subject| subject.guard.is_shredded()) {
             // Nobody can work on it any more: the execution gets its result here, or it would wait for ever.
-            return match self.record_shredded(tenant, cell, subject).await? {
+            return match record_shredded(&self.store, (tenant, cell), subject).await? {
                 Receipt::Unavailable { message } => Ok(Reply::Unavailable { message }),
                 Receipt::Recorded | Receipt::Refused { .. } => unknown("the case's data subject was shredded"),
             };
@@ -130,22 +111,137 @@ impl Recorder {
                 None => unknown("there is no such run"),
             },
             Question::Case { tenant, cell, worker_key } => self.case(tenant, cell, worker_key.as_deref()).await,
-            Question::Wanted { tenant, cell, attempt } => {
-                Ok(Reply::Wanted { wanted: self.is_wanted(tenant, &cell, attempt).await? })
+            Question::Wanted { tenant, cell, attempt, snoozes, claim } => {
+                let wanted = self.is_wanted((tenant, &cell), attempt, snoozes).await?;
+                match claim {
+                    Some(claim) if wanted => self.claimed(tenant, cell, &claim).await,
+                    _ => Ok(Reply::Wanted { wanted }),
+                }
+            }
+            Question::Reserve(wanted) => match self.runs.context(wanted.tenant, wanted.cell.run_id).await? {
+                Some(run) => capacity::reserve(&self.store, &run, &wanted).await,
+                None => unknown("there is no such run"),
+            },
+            Question::HandBack { tenant, cell, claim } => {
+                // It may have been recorded just before the worker had to stop.
+                let execution = self.store.load::<Execution>(tenant, cell.id().0).await?.state;
+                if matches!(execution, Execution::Waiting { .. }) {
+                    desk::hand_back(self.store.pool(), &claim).await?;
+                }
+                Ok(Reply::Noted)
+            }
+            Question::Ended { runs } => {
+                let mut ended = Vec::new();
+                for (tenant, run_id) in runs.into_iter().take(ENDED_LEN_MAX) {
+                    if !self.runs.is_running(tenant, run_id).await? {
+                        ended.push(run_id);
+                    }
+                }
+                Ok(Reply::Ended { runs: ended })
             }
         }
     }
 
-    async fn is_wanted(&self, tenant: TenantId, cell: &ExecutionRef, attempt: u16) -> Result<bool, RelayError> {
+    async fn is_wanted(
+        &self,
+        (tenant, cell): (TenantId, &ExecutionRef),
+        attempt: u16,
+        snoozes: u16,
+    ) -> Result<bool, RelayError> {
         if !self.runs.is_running(tenant, cell.run_id).await? {
             return Ok(false);
         }
         let execution = self.store.load::<Execution>(tenant, cell.id().0).await?.state;
         Ok(match execution {
-            Execution::Recorded => false,
-            Execution::Waiting { failed_attempts } => failed_attempts < attempt,
+            Execution::Recorded | Execution::DeadLetter(_) => false,
+            Execution::Waiting { failed_attempts, snoozes: known } => {
+                failed_attempts < attempt && (attempt > failed_attempts.saturating_add(1) || snoozes >= known)
+            }
         })
     }
+
+    /// Notes that a worker has what another one had before. A job that loses one worker after the other may be what ends
+    /// them: it is given up.
+    async fn claimed(&self, tenant: TenantId, cell: ExecutionRef, claim: &Claim) -> Result<Reply, RelayError> {
+        let alive: Vec<String> = self.presence.workers().into_iter().map(|seen| seen.heartbeat.worker).collect();
+        let lost = desk::claim(self.store.pool(), claim, &alive).await?;
+        if lost < WORKERS_LOST_MAX {
+            return Ok(Reply::Wanted { wanted: true });
+        }
+        tracing::error!(execution.id = %cell.id(), lost, "a job is given up: workers that had it were lost");
+        let error = format!("{lost} workers were lost while they had it");
+        match record_error(&self.store, &self.runs, (tenant, cell), FailureClass::WorkerLost, error).await? {
+            Receipt::Unavailable { message } => Ok(Reply::Unavailable { message }),
+            Receipt::Recorded | Receipt::Refused { .. } => Ok(Reply::Wanted { wanted: false }),
+        }
+    }
+}
+
+/// What a worker is told about the outcome of its command.
+fn receipt(executed: Result<Executed<Execution>, ExecuteError<ExecutionRejection>>) -> Result<Receipt, RelayError> {
+    let refused = |code: &str| Ok(Receipt::Refused { code: code.to_owned() });
+    match executed {
+        Ok(_) => Ok(Receipt::Recorded),
+        Err(ExecuteError::Rejected(rejection)) => refused(rejection.code()),
+        Err(ExecuteError::StreamClosed { .. }) => refused("stream_closed"),
+        Err(ExecuteError::Store(error)) => Err(error.into()),
+        Err(error @ (ExecuteError::Conflict { .. } | ExecuteError::KeyReused | ExecuteError::Overloaded { .. })) => {
+            Ok(Receipt::Unavailable { message: error.to_string() })
+        }
+    }
+}
+
+/// Records the result of an execution whose case is gone: an error that says so, with nothing of the subject.
+async fn record_shredded(
+    store: &Store,
+    (tenant, cell): (TenantId, ExecutionRef),
+    subject: SubjectId,
+) -> Result<Receipt, RelayError> {
+    let failure = Failure { class: FailureClass::SubjectShredded, error: String::new() };
+    let of = (Some(Subject::shredded(subject)), Map::new());
+    record(store, (tenant, cell), of, failure).await
+}
+
+/// Records, in the relay's name, that an execution ends without an answer.
+pub(crate) async fn record_error(
+    store: &Store,
+    runs: &Runs,
+    (tenant, cell): (TenantId, ExecutionRef),
+    class: FailureClass,
+    error: String,
+) -> Result<Receipt, RelayError> {
+    let run = runs.context(tenant, cell.run_id).await?;
+    let case = run.as_ref().and_then(|run| run.case(cell.case_id));
+    let subject = case.and_then(|case| case.subject.as_ref()).map(|subject| subject.id);
+    let of = match (subject, case) {
+        // The relay does not open what is a data subject's for this.
+        (Some(subject), _) => (Some(Subject::open(subject)), Map::new()),
+        (None, case) => (None, case.map(|case| case.input.clone()).unwrap_or_default()),
+    };
+    match record(store, (tenant, cell.clone()), of, Failure { class, error }).await {
+        Err(RelayError::Store(StoreError::Privacy(PrivacyError::Shredded { subject }))) => {
+            record_shredded(store, (tenant, cell), subject).await
+        }
+        recorded => recorded,
+    }
+}
+
+async fn record(
+    store: &Store,
+    (tenant, cell): (TenantId, ExecutionRef),
+    (subject, input): (Option<Subject>, Map<String, Value>),
+    failure: Failure,
+) -> Result<Receipt, RelayError> {
+    let execution_id = cell.id();
+    let (attempt, snoozes) = match store.load::<Execution>(tenant, execution_id.0).await?.state {
+        Execution::Recorded | Execution::DeadLetter(_) => return Ok(Receipt::Recorded),
+        Execution::Waiting { failed_attempts, snoozes } => (failed_attempts.saturating_add(1), snoozes),
+    };
+    let context = context(tenant, &cell, "given up");
+    let worker = RELAY.to_owned();
+    let failed = FailedAttempt { cell, subject, input, failure, retry_after: None, attempt, snoozes, worker };
+    let command = ExecutionCommand::RecordFailure(failed);
+    receipt(execute::<Execution>(store, &context, execution_id.0, Expected::Any, command).await)
 }
 
 /// No fingerprint: the stream's expected version refuses a second result, so no row is needed to remember it.
@@ -158,10 +254,15 @@ fn context(tenant: TenantId, cell: &ExecutionRef, purpose: &str) -> CommandConte
 impl Responder for Recorder {
     fn record(&self, report: Report) -> BoxFuture<'_, Receipt> {
         Box::pin(async move {
-            self.commit(report).await.unwrap_or_else(|error| {
+            let receipt = self.commit(report).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "a result could not be recorded; the worker keeps it and tries again");
                 Receipt::Unavailable { message: error.to_string() }
-            })
+            });
+            if let Receipt::Refused { .. } = &receipt {
+                // Only a number for people: the refusal stands whether it is counted or not.
+                drop(desk::count(self.store.pool(), "results_refused", 1).await);
+            }
+            receipt
         })
     }
 

@@ -15,6 +15,8 @@ use crate::RelayError;
 
 /// Runs that are kept; each holds its card's cases.
 const RUNS_MAX: usize = 64;
+/// Providers that answer from within the worker.
+const LOCAL_PROVIDERS: [&str; 3] = ["echo", "scripted", "recorded"];
 /// How long the answer "not cancelled" is believed.
 const STATE_FRESH: Duration = Duration::from_millis(500);
 
@@ -37,6 +39,11 @@ impl RunContext {
             Some(ids) => ids.iter().filter_map(|id| self.card.cases.get(id)).collect(),
             None => self.card.cases_in_order().collect(),
         }
+    }
+
+    /// Whether a model of the run is asked over a network: it may have no room, or be down, for all at once.
+    pub(crate) fn is_remote(&self, model: &str) -> bool {
+        self.plan.models.get(model).is_some_and(|model| !LOCAL_PROVIDERS.contains(&model.provider()))
     }
 
     /// Whether a cell is one of the run's matrix.
@@ -146,8 +153,14 @@ impl Runs {
             prompts.insert(*version, prompt.clone());
         }
         let models = request.models.iter().map(|model| (model.name().to_owned(), model.clone())).collect();
-        let plan =
-            RunPlan { run_id, prompts, models, assertions: request.assertions.clone(), threshold: request.threshold };
+        let plan = RunPlan {
+            run_id,
+            prompts,
+            models,
+            assertions: request.assertions.clone(),
+            threshold: request.threshold,
+            cache: request.terms.cache,
+        };
         Ok(RunContext { request, plan, card })
     }
 }

@@ -2,42 +2,59 @@
 
 use std::time::Duration;
 
-use pcs_domain::execution::{ExecutionEvent, ExecutionRef};
-use pcs_domain::ids::{CommandId, ExecutionId, TenantId, TestRunId};
-use pcs_domain::test_run::{TestRun, TestRunCommand, TestRunEvent};
+use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::ids::{CommandId, TenantId, TestRunId};
+use pcs_domain::job_policy::JobPolicyEvent;
+use pcs_domain::schedule::ScheduleEvent;
+use pcs_domain::test_run::{CancelCause, TestRun, TestRunCommand, TestRunEvent};
 use pcs_domain::{Category, DomainEvent};
 use pcs_store::{CommandContext, ExecuteError, Expected, Filter, Follower, Recorded, Store, StoreError, execute};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::RelayError;
-use crate::desk::{self, NewExecutions, Tally};
+use crate::desk::{self, Again, DeadLetter, Tally};
+use crate::expand::RequestedRun;
 use crate::runs::Runs;
+use crate::schedules;
 
 /// Events that are read at once.
 const PAGE_LEN: usize = 2_000;
 /// How far back a new leader looks for runs that were cancelled, in events.
 const LOOK_BACK: i64 = 2_000;
-/// The categories that make work or end it.
-const SUBSCRIBED: [Category; 2] = [Category::TestRun, Category::Execution];
+/// The categories that make work or end it, or say how it is done.
+const SUBSCRIBED: [Category; 4] = [Category::TestRun, Category::Execution, Category::JobPolicy, Category::Schedule];
 
 /// The reader of the log.
 pub(crate) struct Scheduler {
     store: Store,
     follower: Follower,
     runs: Runs,
+    term: i64,
+    position: i64,
+}
+
+/// A run that was cancelled, and where in the log.
+struct CancelledRun {
+    tenant: TenantId,
+    run_id: TestRunId,
+    at: OffsetDateTime,
     position: i64,
 }
 
 /// What a page of the log means for the desk.
 #[derive(Default)]
-struct Page {
-    requested: Vec<(TenantId, TestRunId, Option<String>)>,
-    failed: Vec<(ExecutionId, u16, OffsetDateTime)>,
+struct Page<'a> {
+    requested: Vec<RequestedRun>,
+    again: Vec<Again>,
     recorded: Vec<Uuid>,
     tally: Tally,
-    cancelled: Vec<TestRunId>,
-    closed: Vec<Uuid>,
+    dead: Vec<DeadLetter>,
+    dismissed: Vec<Uuid>,
+    cancelled: Vec<CancelledRun>,
+    completed: Vec<Uuid>,
+    policies: Vec<(&'a Recorded, &'a JobPolicyEvent)>,
+    schedules: Vec<(&'a Recorded, &'a ScheduleEvent)>,
 }
 
 /// What following the log brought.
@@ -46,14 +63,16 @@ pub(crate) struct Followed {
     pub(crate) events: usize,
     /// Runs that were cancelled: their tickets shall be purged.
     pub(crate) cancelled: Vec<TestRunId>,
+    /// Whether something was paused.
+    pub(crate) held: bool,
 }
 
 impl Scheduler {
     /// Starts where the last leader stopped.
-    pub(crate) async fn open(store: Store, runs: Runs) -> Result<Self, RelayError> {
+    pub(crate) async fn open(store: Store, runs: Runs, term: i64) -> Result<Self, RelayError> {
         let position = desk::cursor(store.pool()).await?;
         let follower = store.follow(Filter::all().needing(&SUBSCRIBED));
-        let scheduler = Self { store, follower, runs, position };
+        let scheduler = Self { store, follower, runs, term, position };
         scheduler.complete_full_runs().await?;
         Ok(scheduler)
     }
@@ -61,7 +80,7 @@ impl Scheduler {
     /// Runs that were cancelled shortly before where this scheduler starts.
     pub(crate) async fn lately_cancelled(&self) -> Result<Vec<TestRunId>, RelayError> {
         let events = self.store.read_subscribed((self.position - LOOK_BACK).max(0), LOOK_BACK, &SUBSCRIBED).await?;
-        Ok(read(&events).cancelled)
+        Ok(Page::of(&events).cancelled.iter().map(|cancelled| cancelled.run_id).collect())
     }
 
     /// Waits until the log goes on, for at most this long.
@@ -72,85 +91,84 @@ impl Scheduler {
     /// Reads one page of the log and brings the desk up to it, in one transaction with the cursor.
     pub(crate) async fn follow(&mut self) -> Result<Followed, RelayError> {
         let events = self.follower.read(self.position, PAGE_LEN).await?.events;
+        let events = until_retry(&events);
         let Some(last) = events.last().map(|event| event.position) else {
-            return Ok(Followed { events: 0, cancelled: Vec::new() });
+            return Ok(Followed { events: 0, cancelled: Vec::new(), held: false });
         };
-        let page = read(&events);
-        let mut transaction = desk::begin(self.store.pool()).await?;
-        desk::lock_cursor(&mut transaction, self.position).await?;
-        for (tenant, run_id, trace) in &page.requested {
-            match self.expand(&mut transaction, *tenant, *run_id, trace.as_deref()).await {
-                // One run that can't be expanded must not hold up all others.
-                Err(error @ RelayError::Inconsistent { .. }) => self.give_up(*tenant, *run_id, &error).await?,
-                expanded => expanded?,
-            }
-        }
-        if !page.failed.is_empty() {
-            desk::put_back(&mut transaction, &page.failed).await?;
-        }
-        if !page.recorded.is_empty() {
-            desk::settle(&mut transaction, &page.recorded, &page.tally).await?;
-        }
-        if !page.closed.is_empty() {
-            desk::close_runs(&mut transaction, &page.closed).await?;
-        }
+        let page = Page::of(events);
+        let mut transaction = desk::begin_as_leader(self.store.pool(), self.term).await?;
+        desk::lock_cursor(&mut transaction, (self.term, self.position)).await?;
+        self.apply(&mut transaction, &page).await?;
         desk::move_cursor(&mut transaction, last).await?;
         transaction.commit().await?;
         self.position = last;
-        if !page.recorded.is_empty() {
+        if !page.recorded.is_empty() || !page.requested.is_empty() {
             self.complete_full_runs().await?;
+            self.stop_spent_runs().await?;
         }
-        Ok(Followed { events: events.len(), cancelled: page.cancelled })
+        let held = page.policies.iter().any(|(_, event)| matches!(event, JobPolicyEvent::Paused(_)));
+        let cancelled = page.cancelled.iter().map(|cancelled| cancelled.run_id).collect();
+        Ok(Followed { events: events.len(), cancelled, held })
     }
 
-    async fn expand(
-        &self,
-        connection: &mut sqlx::PgConnection,
-        tenant: TenantId,
-        run_id: TestRunId,
-        trace: Option<&str>,
-    ) -> Result<(), RelayError> {
-        let missing = || RelayError::Inconsistent { run_id, message: "it is not in its stream".to_owned() };
-        let run = self.runs.context(tenant, run_id).await?.ok_or_else(missing)?;
-        let mut rows = NewExecutions::default();
-        for case in run.cases() {
-            for repeat in 0..run.request.repeats {
-                for version in &run.request.versions {
-                    for model in &run.request.models {
-                        let cell = ExecutionRef {
-                            run_id,
-                            card_id: run.request.card_id,
-                            version: *version,
-                            case_id: case.id,
-                            model: model.name().to_owned(),
-                            repeat,
-                        };
-                        rows.id.push(cell.id().0);
-                        rows.version.push(i32::try_from(*version).unwrap_or(i32::MAX));
-                        rows.case_id.push(case.id.0);
-                        rows.model.push(cell.model);
-                        rows.repeat.push(i16::try_from(repeat).unwrap_or(i16::MAX));
-                    }
-                }
+    /// In the order of what depends on what: a result may be of a run that the page requests.
+    async fn apply(&self, connection: &mut sqlx::PgConnection, page: &Page<'_>) -> Result<(), RelayError> {
+        for (recorded, event) in &page.policies {
+            desk::apply_policy(connection, recorded, event).await?;
+        }
+        for (recorded, event) in &page.schedules {
+            schedules::apply(connection, recorded, event).await?;
+        }
+        if !page.dead.is_empty() {
+            desk::keep_dead(connection, &page.dead).await?;
+        }
+        for requested in &page.requested {
+            match requested.expand(connection, &self.runs).await {
+                // One run that can't be expanded must not hold up all others.
+                Err(error @ RelayError::Inconsistent { .. }) => self.give_up(requested, &error).await?,
+                expanded => expanded?,
             }
         }
-        if rows.id.len() as u64 != run.request.executions {
-            let message = format!("it has {} cells and promises {}", rows.id.len(), run.request.executions);
-            return Err(RelayError::Inconsistent { run_id, message });
+        if !page.again.is_empty() {
+            desk::put_back(connection, &page.again).await?;
         }
-        desk::add_run(connection, tenant, run_id, (run.request.executions, run.request.lane), trace).await?;
-        desk::add_executions(connection, tenant, run_id, run.request.lane, &rows).await
+        if !page.recorded.is_empty() {
+            desk::settle(connection, &page.recorded, &page.tally).await?;
+        }
+        for cancelled in &page.cancelled {
+            self.keep_unfinished(connection, cancelled).await?;
+        }
+        if !page.dismissed.is_empty() {
+            desk::dismiss_dead(connection, &page.dismissed).await?;
+        }
+        let closed: Vec<Uuid> =
+            page.completed.iter().copied().chain(page.cancelled.iter().map(|cancelled| cancelled.run_id.0)).collect();
+        if closed.is_empty() { Ok(()) } else { desk::close_runs(connection, &closed).await }
+    }
+
+    async fn keep_unfinished(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        cancelled: &CancelledRun,
+    ) -> Result<(), RelayError> {
+        let Some(run) = self.runs.context(cancelled.tenant, cancelled.run_id).await? else { return Ok(()) };
+        let moment = (cancelled.at, cancelled.position);
+        desk::keep_unfinished(connection, cancelled.run_id, run.request.card_id, moment).await
     }
 
     /// Cancels a run whose history does not fit together, and says why in the event.
-    async fn give_up(&self, tenant: TenantId, run_id: TestRunId, why: &RelayError) -> Result<(), RelayError> {
-        tracing::error!(%why, run.id = %run_id, "a run is given up");
-        let context = CommandContext::derived(tenant, CommandId::derived(run_id.0, "give up"));
-        let command = TestRunCommand::Cancel { reason: why.to_string(), cancelled_by: None };
-        match execute::<TestRun>(&self.store, &context, run_id.0, Expected::Exists, command).await {
-            Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
-            Err(error) => Err(RelayError::Store(StoreError::Unknowable(error.to_string()))),
+    async fn give_up(&self, run: &RequestedRun, why: &RelayError) -> Result<(), RelayError> {
+        tracing::error!(%why, run.id = %run.run_id, "a run is given up");
+        stop_run(&self.store, (run.tenant, run.run_id), CancelCause::Inconsistent, why.to_string()).await
+    }
+
+    /// Stops runs that have used up what they may.
+    async fn stop_spent_runs(&self) -> Result<(), RelayError> {
+        for run in desk::spent_runs(self.store.pool()).await? {
+            let (tenant, run_id, cause) = (TenantId(run.tenant_id), TestRunId(run.run_id), run.cause());
+            stop_run(&self.store, (tenant, run_id), cause, "the run's budget is used up".to_owned()).await?;
         }
+        Ok(())
     }
 
     /// Completes runs whose results are all there. The command is derived from the run: twice is once.
@@ -175,51 +193,97 @@ impl Scheduler {
     }
 }
 
-fn read(events: &[Recorded]) -> Page {
-    let mut page = Page::default();
-    for recorded in events {
-        match &recorded.event {
-            // Cards make no work by themselves, and what can't be read is of cards, by the subscription.
-            DomainEvent::PromptCard(_) | DomainEvent::DataSubject(_) | DomainEvent::Unread(_) => (),
-            DomainEvent::TestRun(event) => page.read_run(recorded, event),
-            DomainEvent::Execution(event) => page.read_execution(event),
-        }
+/// Ends a run before its time, in the system's name. The command is derived from the run: twice is once.
+pub(crate) async fn stop_run(
+    store: &Store,
+    (tenant, run_id): (TenantId, TestRunId),
+    cause: CancelCause,
+    reason: String,
+) -> Result<(), RelayError> {
+    let mut context = CommandContext::derived(tenant, CommandId::derived(run_id.0, "give up"));
+    context.correlation_id = Some(run_id.0);
+    let command = TestRunCommand::Cancel { reason, cancelled_by: None, cause };
+    match execute::<TestRun>(store, &context, run_id.0, Expected::Exists, command).await {
+        Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
+        Err(error) => Err(RelayError::Store(StoreError::Unknowable(error.to_string()))),
     }
-    page
 }
 
-impl Page {
+/// The part of a page before the next retry. A retry takes what another run left undone, so all that was before it has to
+/// be on the desk; it is the first of its page.
+fn until_retry(events: &[Recorded]) -> &[Recorded] {
+    let is_retry = |recorded: &Recorded| match &recorded.event {
+        DomainEvent::TestRun(TestRunEvent::Requested(request)) => request.retry.is_some(),
+        _ => false,
+    };
+    let next = events.iter().skip(1).position(is_retry).map_or(events.len(), |place| place + 1);
+    &events[..next]
+}
+
+impl<'a> Page<'a> {
+    fn of(events: &'a [Recorded]) -> Self {
+        let mut page = Self::default();
+        for recorded in events {
+            match &recorded.event {
+                // Cards make no work by themselves, and what can't be read is of cards, by the subscription.
+                DomainEvent::PromptCard(_) | DomainEvent::DataSubject(_) | DomainEvent::Unread(_) => (),
+                DomainEvent::TestRun(event) => page.read_run(recorded, event),
+                DomainEvent::Execution(event) => page.read_execution(recorded, event),
+                DomainEvent::JobPolicy(event) => page.policies.push((recorded, event)),
+                DomainEvent::Schedule(event) => page.schedules.push((recorded, event)),
+            }
+        }
+        page
+    }
+
     fn read_run(&mut self, recorded: &Recorded, event: &TestRunEvent) {
-        let run_id = TestRunId(recorded.stream_id);
         match event {
-            TestRunEvent::Requested(_) => {
-                self.requested.push((recorded.tenant, run_id, recorded.traceparent.clone()));
-            }
-            TestRunEvent::Cancelled(_) => {
-                self.cancelled.push(run_id);
-                self.closed.push(run_id.0);
-            }
-            TestRunEvent::Completed(_) => self.closed.push(run_id.0),
+            TestRunEvent::Requested(_) => self.requested.push(RequestedRun::new(recorded)),
+            TestRunEvent::Cancelled(_) => self.cancelled.push(CancelledRun {
+                tenant: recorded.tenant,
+                run_id: TestRunId(recorded.stream_id),
+                at: recorded.recorded_at.get(),
+                position: recorded.position,
+            }),
+            TestRunEvent::Completed(_) => self.completed.push(recorded.stream_id),
         }
     }
 
-    fn read_execution(&mut self, event: &ExecutionEvent) {
+    fn read_execution(&mut self, recorded: &Recorded, event: &ExecutionEvent) {
         match event {
             ExecutionEvent::Finished(e) => {
-                let totals = self.tally.entry(e.cell.run_id).or_default();
-                totals.passed += u64::from(e.grade.passed);
-                totals.failed += u64::from(!e.grade.passed);
+                let sum = self.tally.entry(e.cell.run_id).or_default();
+                sum.passed += u64::from(e.grade.passed);
+                sum.failed += u64::from(!e.grade.passed);
+                sum.cost_micro_usd = sum.cost_micro_usd.saturating_add(e.answer.cost_micro_usd.unwrap_or(0));
+                let tokens = e.answer.input_tokens.saturating_add(e.answer.output_tokens);
+                sum.tokens = sum.tokens.saturating_add(tokens);
                 self.recorded.push(e.cell.id().0);
             }
             ExecutionEvent::DeadLettered(e) => {
                 self.tally.entry(e.cell.run_id).or_default().errors += 1;
                 self.recorded.push(e.cell.id().0);
+                self.dead.push(DeadLetter::new(recorded, e));
             }
-            ExecutionEvent::AttemptFailed(e) => {
-                let execution_id = e.cell.id();
-                self.failed.retain(|(id, _, _)| *id != execution_id);
-                self.failed.push((execution_id, e.attempt, e.retry_at.get()));
-            }
+            ExecutionEvent::AttemptFailed(e) => self.put_back(Again {
+                execution_id: e.cell.id(),
+                attempt: e.attempt.saturating_add(1),
+                snoozes: 0,
+                at: e.retry_at.get(),
+            }),
+            ExecutionEvent::Snoozed(e) => self.put_back(Again {
+                execution_id: e.cell.id(),
+                attempt: e.attempt,
+                snoozes: e.snoozes,
+                at: e.until.get(),
+            }),
+            ExecutionEvent::Dismissed(_) => self.dismissed.push(recorded.stream_id),
         }
+    }
+
+    /// The latest word counts.
+    fn put_back(&mut self, again: Again) {
+        self.again.retain(|one| one.execution_id != again.execution_id);
+        self.again.push(again);
     }
 }

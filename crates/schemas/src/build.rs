@@ -2,7 +2,9 @@
 
 use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::upcast::Lineage;
 use pcs_domain::{Category, DecodeError, EventSet, EventType};
@@ -49,6 +51,8 @@ impl Build {
             .with::<TestRunEvent>()
             .with::<ExecutionEvent>()
             .with::<DataSubjectEvent>()
+            .with::<JobPolicyEvent>()
+            .with::<ScheduleEvent>()
     }
 
     /// With the events of one more aggregate.

@@ -54,9 +54,13 @@ async fn advance(
             DomainEvent::Execution(ExecutionEvent::DeadLettered(e)) => {
                 metrics.record_execution(e.cell.card_id, false);
             }
-            DomainEvent::Execution(ExecutionEvent::AttemptFailed(_))
+            DomainEvent::Execution(
+                ExecutionEvent::AttemptFailed(_) | ExecutionEvent::Snoozed(_) | ExecutionEvent::Dismissed(_),
+            )
             | DomainEvent::PromptCard(_)
             | DomainEvent::DataSubject(_)
+            | DomainEvent::JobPolicy(_)
+            | DomainEvent::Schedule(_)
             | DomainEvent::TestRun(_)
             | DomainEvent::Unread(_) => (),
         }

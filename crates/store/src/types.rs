@@ -5,7 +5,9 @@ use std::sync::{Arc, RwLock};
 
 use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::{EventSet, EventType};
 use sqlx::{PgConnection, PgPool};
@@ -23,7 +25,15 @@ pub(crate) struct TypeRegistry {
 
 /// All types that this build writes.
 pub(crate) fn written() -> Vec<EventType> {
-    [PromptCardEvent::TYPES, TestRunEvent::TYPES, ExecutionEvent::TYPES, DataSubjectEvent::TYPES].concat()
+    [
+        PromptCardEvent::TYPES,
+        TestRunEvent::TYPES,
+        ExecutionEvent::TYPES,
+        DataSubjectEvent::TYPES,
+        JobPolicyEvent::TYPES,
+        ScheduleEvent::TYPES,
+    ]
+    .concat()
 }
 
 impl TypeRegistry {

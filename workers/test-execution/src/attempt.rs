@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pcs_domain::execution::{Failure, FailureClass};
+use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::grade;
+use pcs_grading::{Check, grade};
 use pcs_providers::{CallKey, ChatRequest, Gateway};
 
 use crate::plans::{CompiledPlan, compile_checks};
@@ -14,51 +15,89 @@ use crate::plans::{CompiledPlan, compile_checks};
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time for one call, whatever the model says: it holds a slot of the worker.
 const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Time beyond the call's in which an attempt has to be over, grading included; then it is stopped.
+const ATTEMPT_MARGIN: Duration = Duration::from_secs(30);
 
-/// Makes the attempt; whatever happens is an outcome.
-pub(crate) async fn attempt(gateway: &Gateway, plan: &CompiledPlan, ticket: &Ticket, case: &TestCase) -> Outcome {
-    match ask_and_grade(gateway, plan, ticket, case).await {
-        Ok(outcome) => outcome,
-        Err(failure) => Outcome::Failed { failure, retry_after_ms: None },
-    }
+/// An attempt that is ready to be made: nothing is wrong with it that could be found without the model.
+pub(crate) struct Prepared<'a> {
+    plan: &'a CompiledPlan,
+    case: &'a TestCase,
+    run_checks: &'a [Check],
+    case_checks: Vec<Check>,
+    key: CallKey,
+    /// Who is asked.
+    pub(crate) model: &'a ModelSpec,
+    /// What is asked.
+    pub(crate) prompt: String,
+    /// How long the call may take.
+    pub(crate) deadline: Duration,
 }
 
-async fn ask_and_grade(
-    gateway: &Gateway,
-    plan: &CompiledPlan,
+/// Prepares an attempt.
+///
+/// # Errors
+/// What makes every attempt at this execution fail.
+pub(crate) fn prepare<'a>(
+    plan: &'a CompiledPlan,
     ticket: &Ticket,
-    case: &TestCase,
-) -> Result<Outcome, Failure> {
+    case: &'a TestCase,
+) -> Result<Prepared<'a>, Failure> {
     let grading = |error: String| Failure { class: FailureClass::Grading, error };
     let unknown = |error: String| Failure { class: FailureClass::UnknownModel, error };
-    let cell = &ticket.cell;
-    let model =
-        plan.models.get(&cell.model).ok_or_else(|| unknown(format!("the run has no model called {:?}", cell.model)))?;
+    let ExecutionRef { model, version, .. } = &ticket.cell;
+    let model = plan.models.get(model).ok_or_else(|| unknown(format!("the run has no model called {model:?}")))?;
     let template = plan
         .prompts
-        .get(&cell.version)
-        .ok_or_else(|| grading(format!("the run has no version {}", cell.version)))?
+        .get(version)
+        .ok_or_else(|| grading(format!("the run has no version {version}")))?
         .as_ref()
         .map_err(|error| grading(error.clone()))?;
     // Before the call: what can't be graded is not worth paying for.
     let run_checks = plan.checks.as_ref().map_err(|error| grading(error.clone()))?;
     let case_checks = compile_checks(&case.assertions).map_err(grading)?;
     let prompt = template.render(&case.input).map_err(|error| grading(error.to_string()))?;
-    let request = ChatRequest {
-        model,
-        prompt: &prompt,
-        variables: &case.input,
-        cell: CallKey { execution_id: cell.id(), attempt: ticket.attempt },
-        deadline: model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis).min(CALL_TIMEOUT_MAX),
-    };
-    match gateway.call(&request).await {
-        Ok(answer) => {
-            let grade = grade(case, run_checks, &case_checks, plan.threshold, &answer);
-            Ok(Outcome::Finished { answer, grade })
-        }
-        Err(error) => {
-            let retry_after_ms = error.retry_after.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
-            Ok(Outcome::Failed { failure: error.into(), retry_after_ms })
+    let key = CallKey { execution_id: ticket.cell.id(), attempt: ticket.attempt, snoozes: ticket.snoozes };
+    let deadline = model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis).min(CALL_TIMEOUT_MAX);
+    Ok(Prepared { plan, case, run_checks, case_checks, key, model, prompt, deadline })
+}
+
+impl Prepared<'_> {
+    /// Makes the attempt; whatever happens is an outcome.
+    pub(crate) async fn attempt(&self, gateway: &Gateway) -> Outcome {
+        let limit = self.deadline + ATTEMPT_MARGIN;
+        let ended = tokio::time::timeout(limit, self.ask_and_grade(gateway)).await;
+        ended.unwrap_or_else(|_| {
+            let error = format!("the attempt took more than {} s and was stopped", limit.as_secs());
+            failed(Failure { class: FailureClass::Timeout, error })
+        })
+    }
+
+    async fn ask_and_grade(&self, gateway: &Gateway) -> Outcome {
+        let request = ChatRequest {
+            model: self.model,
+            prompt: &self.prompt,
+            variables: &self.case.input,
+            cell: self.key,
+            deadline: self.deadline,
+        };
+        match gateway.call(&request).await {
+            Ok(answer) => self.grade(answer),
+            Err(error) => {
+                let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let retry_after_ms = error.retry_after.map(millis);
+                Outcome::Failed { failure: error.into(), retry_after_ms }
+            }
         }
     }
+
+    /// Grades an answer, whoever gave it.
+    pub(crate) fn grade(&self, answer: Answer) -> Outcome {
+        let grade = grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, &answer);
+        Outcome::Finished { answer, grade }
+    }
+}
+
+/// The outcome of an attempt that could not be made.
+pub(crate) fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure, retry_after_ms: None }
 }

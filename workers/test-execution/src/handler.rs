@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pcs_bus::{Bus, Disposition, JobHandler};
+use pcs_bus::{Bus, Disposition, Job, JobHandler};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::jobs::JobKind;
-use pcs_domain::jobs::test_execution::{KIND, Outcome, Question, Receipt, Reply, Report, Ticket};
+use pcs_domain::jobs::test_execution::{Claim, KIND, Outcome, Question, Receipt, Reply, Report, Ticket};
 use pcs_domain::prompt_card::TestCase;
 use pcs_providers::Gateway;
 use pcs_sealing::{Hello, SealError};
 use serde_json::{Map, Value};
 
 use crate::attempt;
-use crate::plans::Plans;
+use crate::place::{self, Place};
+use crate::plans::{CompiledPlan, Plans};
 use crate::private::PrivateSession;
+use crate::working::Working;
 
 /// When a ticket comes back that nothing could be done for because the relay did not answer.
 const RELAY_RETRY: Duration = Duration::from_secs(1);
@@ -30,6 +32,23 @@ pub struct TestExecution {
     gateway: Arc<Gateway>,
     plans: Plans,
     worker: String,
+    working: Working,
+}
+
+/// What came of a job.
+struct Attempted {
+    outcome: Outcome,
+    /// Whether it had a reserved place.
+    reserved: bool,
+    /// The question's hash, where the answer may be used again.
+    content: Option<String>,
+}
+
+impl Attempted {
+    /// Without a place, and with nothing to be kept.
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, reserved: false, content: None }
+    }
 }
 
 /// Why a ticket can't be worked on now, or ever.
@@ -59,12 +78,12 @@ impl TestExecution {
     /// A handler that reports as `worker`.
     #[must_use]
     pub fn new(bus: Bus, gateway: Arc<Gateway>, worker: String) -> Self {
-        Self { plans: Plans::new(bus.clone()), bus, gateway, worker }
+        Self { plans: Plans::new(bus.clone()), bus, gateway, worker, working: Working::default() }
     }
 
-    async fn work(&self, ticket: Ticket, redelivered: bool) -> Result<(), Obstacle> {
+    async fn work(&self, ticket: Ticket, job: &Job) -> Result<(), Obstacle> {
         // Somebody may have done it already, and calls cost money.
-        if redelivered && !self.is_wanted(&ticket).await? {
+        if job.redelivered && !self.is_wanted(&ticket).await? {
             return Err(Obstacle::Unwanted);
         }
         let plan = self.plans.get(ticket.tenant, ticket.cell.run_id).await?;
@@ -72,28 +91,65 @@ impl TestExecution {
             Some(case) => (case, None),
             None => self.fetch_case(&ticket).await?,
         };
-        let outcome = attempt::attempt(&self.gateway, &plan, &ticket, &case).await;
-        let (input, outcome) = match session {
-            None => (case.input, outcome),
-            Some(session) => (Map::new(), session.seal(case.input, outcome).map_err(unsealable)?),
+        let Some(attempted) = self.attempt(&plan, &ticket, &case, (job.ask_first, session.is_some())).await? else {
+            return Ok(());
         };
-        self.report(self.report_of(ticket, input, outcome)).await;
+        let (input, outcome) = match session {
+            None => (case.input, attempted.outcome),
+            Some(session) => (Map::new(), session.seal(case.input, attempted.outcome).map_err(unsealable)?),
+        };
+        let report = self.report_of(ticket, input, outcome);
+        self.report(Report { reserved: attempted.reserved, content: attempted.content, ..report }).await;
         Ok(())
     }
 
+    /// Makes the attempt; none where the relay has taken the job back.
+    async fn attempt(
+        &self,
+        plan: &CompiledPlan,
+        ticket: &Ticket,
+        case: &TestCase,
+        (ask_first, is_private): (bool, bool),
+    ) -> Result<Option<Attempted>, Obstacle> {
+        let prepared = match attempt::prepare(plan, ticket, case) {
+            Ok(prepared) => prepared,
+            Err(failure) => return Ok(Some(Attempted::of(attempt::failed(failure)))),
+        };
+        // What a data subject's case brought is not kept for others.
+        let content = (plan.cache && !is_private).then(|| place::content(ticket, case, &prepared));
+        let place = if ticket.limited || ask_first {
+            place::place(&self.bus, ticket, &self.worker, &prepared, content.as_deref()).await?
+        } else {
+            Place::NotAsked
+        };
+        Ok(match place {
+            Place::Snoozed => None,
+            Place::Answered(answer) => Some(Attempted::of(prepared.grade(answer))),
+            Place::NotAsked => Some(Attempted::of(prepared.attempt(&self.gateway).await)),
+            Place::Reserved => {
+                let outcome = prepared.attempt(&self.gateway).await;
+                Some(Attempted { outcome, reserved: true, content })
+            }
+        })
+    }
+
     fn report_of(&self, ticket: Ticket, input: Map<String, Value>, outcome: Outcome) -> Report {
-        let Ticket { tenant, dispatch_id, cell, attempt, .. } = ticket;
-        Report { tenant, dispatch_id, cell, input, attempt, worker: self.worker.clone(), outcome }
+        let Ticket { tenant, dispatch_id, cell, attempt, snoozes, .. } = ticket;
+        let worker = self.worker.clone();
+        Report { tenant, dispatch_id, cell, input, attempt, snoozes, worker, outcome, reserved: false, content: None }
+    }
+
+    fn claim(&self, ticket: &Ticket) -> Claim {
+        Claim { dispatch_id: ticket.dispatch_id, worker: self.worker.clone() }
     }
 
     async fn is_wanted(&self, ticket: &Ticket) -> Result<bool, Obstacle> {
-        let (tenant, cell, attempt) = (ticket.tenant, ticket.cell.clone(), ticket.attempt);
-        match ask(&self.bus, &Question::Wanted { tenant, cell, attempt }).await? {
+        let (tenant, cell) = (ticket.tenant, ticket.cell.clone());
+        let (attempt, snoozes, claim) = (ticket.attempt, ticket.snoozes, Some(self.claim(ticket)));
+        match ask(&self.bus, &Question::Wanted { tenant, cell, attempt, snoozes, claim }).await? {
             Reply::Wanted { wanted } => Ok(wanted),
             Reply::Unknown { .. } => Err(Obstacle::Unwanted),
-            Reply::Plan(_) | Reply::Case(_) | Reply::SealedCase { .. } | Reply::Unavailable { .. } => {
-                Err(Obstacle::Relay)
-            }
+            _ => Err(Obstacle::Relay),
         }
     }
 
@@ -110,7 +166,7 @@ impl TestExecution {
                 Ok((case, Some(session)))
             }
             Reply::Unknown { .. } => Err(Obstacle::Unwanted),
-            Reply::Plan(_) | Reply::Wanted { .. } | Reply::Unavailable { .. } => Err(Obstacle::Relay),
+            _ => Err(Obstacle::Relay),
         }
     }
 
@@ -145,15 +201,40 @@ impl JobHandler for TestExecution {
         KIND
     }
 
-    fn handle(&self, ticket: bytes::Bytes, redelivered: bool) -> BoxFuture<'_, Disposition> {
+    fn handle(&self, job: Job) -> BoxFuture<'_, Disposition> {
         Box::pin(async move {
-            let ticket: Ticket = match serde_json::from_slice(&ticket) {
+            let ticket: Ticket = match serde_json::from_slice(&job.ticket) {
                 Ok(ticket) => ticket,
                 Err(error) => return Disposition::Unreadable(error.to_string()),
             };
-            match self.work(ticket, redelivered).await {
+            let _working = self.working.begin(&ticket);
+            match self.work(ticket, &job).await {
                 Ok(()) | Err(Obstacle::Unwanted) => Disposition::Done,
                 Err(Obstacle::Relay) => Disposition::Later(RELAY_RETRY),
+            }
+        })
+    }
+
+    fn hand_back(&self, ticket: bytes::Bytes) -> BoxFuture<'_, Disposition> {
+        Box::pin(async move {
+            let Ok(ticket) = serde_json::from_slice::<Ticket>(&ticket) else { return Disposition::Redeliver };
+            let (tenant, cell, claim) = (ticket.tenant, ticket.cell.clone(), self.claim(&ticket));
+            match ask(&self.bus, &Question::HandBack { tenant, cell, claim }).await {
+                Ok(Reply::Noted) => Disposition::Done,
+                Ok(_) | Err(_) => Disposition::Redeliver,
+            }
+        })
+    }
+
+    fn ended_runs(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let runs = self.working.runs();
+            if runs.is_empty() {
+                return Vec::new();
+            }
+            match ask(&self.bus, &Question::Ended { runs }).await {
+                Ok(Reply::Ended { runs }) => runs.into_iter().map(|run| run.0.simple().to_string()).collect(),
+                Ok(_) | Err(_) => Vec::new(),
             }
         })
     }
@@ -171,7 +252,7 @@ impl JobHandler for TestExecution {
             };
             let failure = Failure { class: FailureClass::Worker, error };
             let input = ticket.case.as_ref().map(|case| case.input.clone()).unwrap_or_default();
-            let outcome = Outcome::Failed { failure, retry_after_ms: None };
+            let outcome = attempt::failed(failure);
             self.report(self.report_of(ticket, input, outcome)).await;
             Disposition::Done
         })

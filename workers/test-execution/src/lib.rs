@@ -5,6 +5,8 @@
 
 mod handler;
 mod attempt;
+mod place;
+mod working;
 mod plans;
 mod private;
 

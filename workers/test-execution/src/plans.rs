@@ -22,6 +22,8 @@ pub(crate) struct CompiledPlan {
     /// Demands on every output.
     pub(crate) checks: Result<Vec<Check>, String>,
     pub(crate) threshold: Option<f64>,
+    /// Whether an answer that the same question got before may be used again.
+    pub(crate) cache: bool,
 }
 
 impl CompiledPlan {
@@ -32,6 +34,7 @@ impl CompiledPlan {
             models: plan.models,
             checks: compile_checks(&plan.assertions),
             threshold: plan.threshold,
+            cache: plan.cache,
         }
     }
 }
@@ -65,9 +68,7 @@ impl Plans {
         let plan = match ask(&self.bus, &Question::Plan { tenant, run_id }).await? {
             Reply::Plan(plan) => Arc::new(CompiledPlan::compile(*plan)),
             Reply::Unknown { .. } => return Err(Obstacle::Unwanted),
-            Reply::Case(_) | Reply::SealedCase { .. } | Reply::Wanted { .. } | Reply::Unavailable { .. } => {
-                return Err(Obstacle::Relay);
-            }
+            _ => return Err(Obstacle::Relay),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= PLANS_MAX {

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use self::decide::{ExecutionCommand, ExecutionRejection};
+pub use self::decide::{ExecutionCommand, ExecutionRejection, FailedAttempt};
 use crate::aggregate::Aggregate;
 use crate::assertion::Grade;
 use crate::data_subject::{Guarded, Subject, put_back};
 use crate::event::events;
-use crate::ids::{ExecutionId, PromptCardId, TestCaseId, TestRunId};
+use crate::ids::{ActorId, ExecutionId, PromptCardId, TestCaseId, TestRunId};
 use crate::timestamp::Timestamp;
 use crate::upcast::unchanged;
 
@@ -24,14 +24,21 @@ events! {
     /// What happened to an execution.
     pub enum ExecutionEvent in Execution {
         /// A model answered and the answer was graded: the one result.
-        Finished(Finished) = "execution.finished" version 2
-            formerly "execution.finished" version 1 with unchanged,
+        Finished(Finished) = "execution.finished" version 3
+            formerly "execution.finished" version 1 with unchanged
+            formerly "execution.finished" version 2 with unchanged,
         /// An attempt failed; the next one starts at `retry_at`.
-        AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 2
-            formerly "execution.attempt_failed" version 1 with unchanged,
+        AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 3
+            formerly "execution.attempt_failed" version 1 with unchanged
+            formerly "execution.attempt_failed" version 2 with unchanged,
         /// No attempt is left, or none would help: the one result is an error.
-        DeadLettered(DeadLettered) = "execution.dead_lettered" version 2
-            formerly "execution.dead_lettered" version 1 with unchanged,
+        DeadLettered(DeadLettered) = "execution.dead_lettered" version 3
+            formerly "execution.dead_lettered" version 1 with unchanged
+            formerly "execution.dead_lettered" version 2 with unchanged,
+        /// The provider had no room: the attempt does not count, and is made again at `until`.
+        Snoozed(Snoozed) = "execution.snoozed" version 1,
+        /// Somebody has seen the dead letter and wants nothing to be done about it.
+        Dismissed(Dismissed) = "execution.dismissed" version 1,
     }
 }
 
@@ -62,7 +69,7 @@ impl ExecutionRef {
 }
 
 // Deserialize is in `reading`.
-/// Payload of `execution.finished` version 2.
+/// Payload of `execution.finished` version 3.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Finished {
     /// Which cell this is.
@@ -106,9 +113,18 @@ pub struct Answer {
     /// Why the answer ended, as the provider said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
+    /// Whether the model was not asked, because the same question was answered before; then it cost nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cached: bool,
 }
 
-/// Payload of `execution.attempt_failed` version 2.
+// serde calls it with a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Payload of `execution.attempt_failed` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AttemptFailed {
     /// Which cell this is.
@@ -128,7 +144,7 @@ pub struct AttemptFailed {
     pub retry_at: Timestamp,
 }
 
-/// Payload of `execution.dead_lettered` version 2.
+/// Payload of `execution.dead_lettered` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct DeadLettered {
     /// Which cell this is.
@@ -148,6 +164,35 @@ pub struct DeadLettered {
     /// What went wrong in the last attempt; the earlier ones are events of their own.
     #[serde(flatten)]
     pub failure: Failure,
+}
+
+/// Payload of `execution.snoozed` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Snoozed {
+    /// Which cell this is.
+    #[serde(flatten)]
+    pub cell: ExecutionRef,
+    /// Which attempt is snoozed, from 1; the next try has the same number.
+    pub attempt: u16,
+    /// How often this attempt was snoozed, this time included.
+    pub snoozes: u16,
+    /// Who met the limit.
+    pub worker: String,
+    /// Why there was no room.
+    pub class: FailureClass,
+    /// When the attempt may be made again.
+    pub until: Timestamp,
+}
+
+/// Payload of `execution.dismissed` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Dismissed {
+    /// Which run it is of.
+    pub run_id: TestRunId,
+    /// Why, in their words; may be empty.
+    pub reason: String,
+    /// Who dismissed it.
+    pub dismissed_by: ActorId,
 }
 
 /// A payload whose fields may be sealed.
@@ -178,14 +223,16 @@ impl ExecutionEvent {
             Self::Finished(e) => e.subject.as_ref(),
             Self::AttemptFailed(e) => e.subject.as_ref(),
             Self::DeadLettered(e) => e.subject.as_ref(),
+            Self::Snoozed(_) | Self::Dismissed(_) => None,
         }
     }
 
-    pub(crate) fn guarded(&mut self) -> &mut dyn Guarded {
+    pub(crate) fn guarded(&mut self) -> Option<&mut dyn Guarded> {
         match self {
-            Self::Finished(e) => e,
-            Self::AttemptFailed(e) => e,
-            Self::DeadLettered(e) => e,
+            Self::Finished(e) => Some(e),
+            Self::AttemptFailed(e) => Some(e),
+            Self::DeadLettered(e) => Some(e),
+            Self::Snoozed(_) | Self::Dismissed(_) => None,
         }
     }
 }
@@ -235,9 +282,37 @@ pub enum FailureClass {
     Worker,
     /// The case is made of a data subject's data, and their key was destroyed.
     SubjectShredded,
+    /// Workers that had it were lost, again and again: it may be what ends them.
+    WorkerLost,
+    /// It was not begun within the time that its run allows.
+    Expired,
 }
 
 impl FailureClass {
+    /// The word in events, tables and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Connection => "connection",
+            Self::Timeout => "timeout",
+            Self::Truncated => "truncated",
+            Self::BadRequest => "bad_request",
+            Self::ContextOverflow => "context_overflow",
+            Self::AuthFailed => "auth_failed",
+            Self::ContentFiltered => "content_filtered",
+            Self::MalformedResponse => "malformed_response",
+            Self::OutputTooLarge => "output_too_large",
+            Self::Grading => "grading",
+            Self::UnknownModel => "unknown_model",
+            Self::Worker => "worker",
+            Self::SubjectShredded => "subject_shredded",
+            Self::WorkerLost => "worker_lost",
+            Self::Expired => "expired",
+        }
+    }
+
     /// Whether another attempt could go better.
     #[must_use]
     pub fn is_retryable(self) -> bool {
@@ -256,7 +331,9 @@ impl FailureClass {
             | Self::OutputTooLarge
             | Self::Grading
             | Self::UnknownModel
-            | Self::SubjectShredded => false,
+            | Self::SubjectShredded
+            | Self::WorkerLost
+            | Self::Expired => false,
         }
     }
 }
@@ -268,14 +345,18 @@ pub enum Execution {
     Waiting {
         /// How many attempts failed.
         failed_attempts: u16,
+        /// How often the attempt after these was snoozed.
+        snoozes: u16,
     },
-    /// It has its result.
+    /// It has its result: an answer, or an error that somebody has dismissed.
     Recorded,
+    /// Its result is an error that is still to be looked at.
+    DeadLetter(TestRunId),
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Self::Waiting { failed_attempts: 0 }
+        Self::Waiting { failed_attempts: 0, snoozes: 0 }
     }
 }
 
@@ -290,8 +371,12 @@ impl Aggregate for Execution {
 
     fn evolve(&mut self, event: ExecutionEvent) {
         *self = match event {
-            ExecutionEvent::Finished(_) | ExecutionEvent::DeadLettered(_) => Self::Recorded,
-            ExecutionEvent::AttemptFailed(e) => Self::Waiting { failed_attempts: e.attempt },
+            ExecutionEvent::Finished(_) | ExecutionEvent::Dismissed(_) => Self::Recorded,
+            ExecutionEvent::DeadLettered(e) => Self::DeadLetter(e.cell.run_id),
+            ExecutionEvent::AttemptFailed(e) => Self::Waiting { failed_attempts: e.attempt, snoozes: 0 },
+            ExecutionEvent::Snoozed(e) => {
+                Self::Waiting { failed_attempts: e.attempt.saturating_sub(1), snoozes: e.snoozes }
+            }
         }
     }
 }

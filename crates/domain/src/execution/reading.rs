@@ -31,6 +31,8 @@ struct Fields {
     cost_micro_usd: Option<u64>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    cached: bool,
     passed: bool,
     score: f64,
     verdicts: Vec<Verdict>,
@@ -64,6 +66,7 @@ impl From<Fields> for Finished {
                 output_tokens: of.output_tokens,
                 cost_micro_usd: of.cost_micro_usd,
                 finish_reason: of.finish_reason,
+                cached: of.cached,
             },
             grade: Grade { passed: of.passed, score: of.score, verdicts: of.verdicts },
             attempt: of.attempt,

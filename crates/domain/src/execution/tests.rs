@@ -7,19 +7,21 @@ use serde_json::json;
 use super::*;
 use crate::event::EventSet;
 use crate::given::{Chance, Given, given, stored};
-use crate::limits::{ATTEMPTS_MAX, ERROR_BYTES_MAX};
+use crate::limits::{ATTEMPTS_MAX, ERROR_BYTES_MAX, SNOOZES_MAX};
 use ExecutionCommand as Command;
 use ExecutionEvent as Event;
 
-const RETRYABLE: [FailureClass; 6] = [
-    FailureClass::RateLimited,
+/// [`FailureClass::RateLimited`] is tried again too, but does not count.
+const RETRYABLE: [FailureClass; 5] = [
     FailureClass::Overloaded,
     FailureClass::Connection,
     FailureClass::Timeout,
     FailureClass::Truncated,
     FailureClass::Worker,
 ];
-const FINAL: [FailureClass; 9] = [
+const FINAL: [FailureClass; 11] = [
+    FailureClass::WorkerLost,
+    FailureClass::Expired,
     FailureClass::BadRequest,
     FailureClass::ContextOverflow,
     FailureClass::AuthFailed,
@@ -42,8 +44,15 @@ fn input() -> Map<String, Value> {
 }
 
 fn answer() -> Answer {
-    let output = "18".to_owned();
-    Answer { output, latency_ms: 5, input_tokens: 3, output_tokens: 1, cost_micro_usd: Some(2), finish_reason: None }
+    Answer {
+        output: "18".to_owned(),
+        latency_ms: 5,
+        input_tokens: 3,
+        output_tokens: 1,
+        cost_micro_usd: Some(2),
+        finish_reason: None,
+        cached: false,
+    }
 }
 
 fn grade() -> Grade {
@@ -83,14 +92,33 @@ fn failure(class: FailureClass, error: &str) -> Failure {
 }
 
 fn failed(class: FailureClass, error: &str, retry_after: Option<Duration>, attempt: u16) -> Command {
-    Command::RecordFailure {
+    Command::RecordFailure(FailedAttempt {
         subject: None,
         cell: cell(),
         input: input(),
         failure: failure(class, error),
         retry_after,
         attempt,
+        snoozes: 0,
         worker: worker(),
+    })
+}
+
+/// The provider has no room, for the first time or again.
+fn limited(attempt: u16, snoozes: u16, retry_after: Option<Duration>) -> Command {
+    match failed(FailureClass::RateLimited, "429", retry_after, attempt) {
+        Command::RecordFailure(failed) => Command::RecordFailure(FailedAttempt { snoozes, ..failed }),
+        other => other,
+    }
+}
+
+/// The one event that follows, which has to be a snooze.
+#[track_caller]
+fn snooze_of(state: Given<Execution>, command: Command) -> (Snoozed, Given<Execution>) {
+    let (events, state) = state.when(command).events();
+    match <[Event; 1]>::try_from(events).unwrap() {
+        [Event::Snoozed(snooze)] => (snooze, state),
+        [other] => panic!("{other:?}"),
     }
 }
 
@@ -144,7 +172,7 @@ fn failures_are_tried_again_until_no_attempt_is_left() {
         state = next;
     }
     let end = state.when(timeout(ATTEMPTS_MAX)).then([dead(FailureClass::Timeout, ATTEMPTS_MAX)]);
-    assert_eq!(end.state(), Execution::Recorded);
+    assert_eq!(end.state(), Execution::DeadLetter(cell().run_id));
 }
 
 #[test]
@@ -160,7 +188,7 @@ fn only_failures_that_could_go_better_are_tried_again() {
 #[test]
 fn a_failure_of_an_older_attempt_is_stale_and_its_answer_is_not() {
     let after_two = || retry_of(waiting(), timeout(2)).1;
-    assert_eq!(after_two().state(), Execution::Waiting { failed_attempts: 2 });
+    assert_eq!(after_two().state(), Execution::Waiting { failed_attempts: 2, snoozes: 0 });
     after_two().when(timeout(1)).refused("stale_attempt");
     after_two().when(timeout(2)).refused("stale_attempt");
     after_two().when(failed(FailureClass::BadRequest, "slow", None, 2)).refused("stale_attempt");
@@ -171,12 +199,51 @@ fn a_failure_of_an_older_attempt_is_stale_and_its_answer_is_not() {
 
 #[test]
 fn the_provider_says_when_at_the_earliest() {
-    let at = |retry_after| retry_of(waiting(), failed(FailureClass::RateLimited, "429", retry_after, 1)).0.retry_at;
+    let at = |retry_after| retry_of(waiting(), failed(FailureClass::Overloaded, "503", retry_after, 1)).0.retry_at;
     let second = Duration::from_secs(1);
     assert!(at(None) <= Timestamp::EPOCH.plus(second));
     assert_eq!(at(Some(90 * second)), Timestamp::EPOCH.plus(90 * second));
     assert_eq!(at(Some(Duration::MAX)), Timestamp::EPOCH.plus(3600 * second));
     assert_eq!(at(None), at(None));
+}
+
+#[test]
+fn a_provider_without_room_costs_no_attempt() {
+    let second = Duration::from_secs(1);
+    let (snooze, state) = snooze_of(waiting(), limited(1, 0, Some(30 * second)));
+    assert_eq!((snooze.attempt, snooze.snoozes), (1, 1));
+    assert_eq!(snooze.until, Timestamp::EPOCH.plus(30 * second));
+    let again = || snooze_of(waiting(), limited(1, 0, None)).1;
+    again().when(limited(1, 0, None)).refused("stale_attempt");
+    let (snooze, state) = snooze_of(state, limited(1, 1, None));
+    assert_eq!((snooze.attempt, snooze.snoozes), (1, 2));
+    // It was the first attempt all the time; the next one is snoozed anew.
+    let Command::RecordFailure(timeout) = timeout(1) else { unreachable!("it is a failure") };
+    let (retry, state) = retry_of(state, Command::RecordFailure(FailedAttempt { snoozes: 2, ..timeout }));
+    assert_eq!(retry.attempt, 1);
+    let (snooze, state) = snooze_of(state, limited(2, 0, None));
+    assert_eq!((snooze.attempt, snooze.snoozes), (2, 1));
+    state.when(result(2)).then([finished(2)]);
+}
+
+#[test]
+fn a_provider_that_never_has_room_is_given_up() {
+    let (retry, _) = retry_of(waiting(), limited(1, SNOOZES_MAX, None));
+    assert_eq!(retry.failure.class, FailureClass::RateLimited);
+    waiting().when(limited(ATTEMPTS_MAX, SNOOZES_MAX, None)).accepted();
+}
+
+#[test]
+fn a_dead_letter_is_dismissed_once_and_an_answer_never() {
+    let actor = ActorId(Uuid::from_u128(9));
+    let dismiss = || Command::Dismiss { reason: "known".to_owned(), dismissed_by: actor };
+    let dismissed =
+        || Event::Dismissed(Dismissed { run_id: cell().run_id, reason: "known".to_owned(), dismissed_by: actor });
+    let after = || given::<Execution>([dead(FailureClass::BadRequest, 1)]).when(dismiss()).then([dismissed()]);
+    after().when(dismiss()).refused("no_dead_letter");
+    after().when(result(1)).refused("already_recorded");
+    given::<Execution>([finished(1)]).when(dismiss()).refused("no_dead_letter");
+    waiting().when(dismiss()).refused("no_dead_letter");
 }
 
 #[test]
@@ -214,6 +281,13 @@ fn an_id_is_derived_from_the_cell_and_from_all_of_it_but_the_card() {
 }
 
 #[test]
+fn a_class_is_called_as_it_is_written() {
+    for class in RETRYABLE.into_iter().chain(FINAL).chain([FailureClass::RateLimited]) {
+        assert_eq!(serde_json::to_value(class).unwrap(), class.name());
+    }
+}
+
+#[test]
 fn events_are_read_as_they_were_written() {
     let retry = Event::AttemptFailed(retry_of(waiting(), timeout(1)).0);
     for event in [finished(1), retry, dead(FailureClass::Grading, 5)] {
@@ -233,6 +307,7 @@ fn whatever_workers_report_there_is_at_most_one_result_and_it_is_the_last_event(
             let command = match chance.below(12) {
                 0 => result(attempt),
                 1 => failed(chance.pick(&FINAL), "é\0", None, attempt),
+                2 => limited(attempt, u16::try_from(chance.below(4)).unwrap(), None),
                 _ => failed(chance.pick(&RETRYABLE), "x", chance.pick(&[None, Some(Duration::MAX)]), attempt),
             };
             for event in live.decide(command, Timestamp::EPOCH).unwrap_or_default() {
@@ -241,8 +316,10 @@ fn whatever_workers_report_there_is_at_most_one_result_and_it_is_the_last_event(
             }
         }
         assert_eq!(Execution::fold(log.clone()), live, "seed {seed}");
-        let results = log.iter().filter(|event| !matches!(event, Event::AttemptFailed(_))).count();
-        let ends = log.last().is_some_and(|event| !matches!(event, Event::AttemptFailed(_)));
-        assert_eq!((results == 1, results), (ends, usize::from(live == Execution::Recorded)), "seed {seed}");
+        let is_result = |event: &Event| matches!(event, Event::Finished(_) | Event::DeadLettered(_));
+        let results = log.iter().filter(|event| is_result(event)).count();
+        let ends = log.last().is_some_and(is_result);
+        let has_ended = !matches!(live, Execution::Waiting { .. });
+        assert_eq!((results == 1, results), (ends, usize::from(has_ended)), "seed {seed}");
     }
 }

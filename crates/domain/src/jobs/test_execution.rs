@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::JobKind;
 use crate::assertion::{Assertion, Grade};
 use crate::data_subject::Subject;
-use crate::execution::{Answer, ExecutionCommand, ExecutionRef, Failure};
+use crate::execution::{Answer, ExecutionCommand, ExecutionRef, FailedAttempt, Failure};
 use crate::ids::{DispatchId, ExecutionId, TenantId, TestRunId};
 use crate::model::ModelSpec;
 use crate::prompt_card::TestCase;
@@ -28,6 +28,12 @@ pub struct Ticket {
     pub dispatch_id: DispatchId,
     /// Which attempt this is, from 1.
     pub attempt: u16,
+    /// How often this attempt was snoozed before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub snoozes: u16,
+    /// Whether the worker has to reserve capacity before it asks the model.
+    #[serde(default)]
+    pub limited: bool,
     /// Which cell of which run.
     pub cell: ExecutionRef,
     /// The case; absent where it is larger than [`TICKET_CASE_BYTES_MAX`] or a data subject's: a ticket is stored.
@@ -51,6 +57,9 @@ pub struct RunPlan {
     pub assertions: Vec<Assertion>,
     /// The score from which a case without a threshold of its own passes.
     pub threshold: Option<f64>,
+    /// Whether an answer that the same question got before may be used again.
+    #[serde(default)]
+    pub cache: bool,
 }
 
 /// What a worker asks the relay.
@@ -82,7 +91,64 @@ pub enum Question {
         cell: ExecutionRef,
         /// The attempt.
         attempt: u16,
+        /// How often it was snoozed before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        snoozes: u16,
+        /// The hand-over, and who has it now: the one before may have been lost over it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<Claim>,
     },
+    /// Is there room for a call? Asked before each call whose ticket says so.
+    Reserve(Box<Reserve>),
+    /// A worker that has to stop gives a job back before its end: that costs no attempt, and nobody was lost.
+    HandBack {
+        /// The tenant.
+        tenant: TenantId,
+        /// The cell.
+        cell: ExecutionRef,
+        /// The hand-over, and who had it.
+        claim: Claim,
+    },
+    /// Which of these runs are over? Asked every few seconds about those that are worked on, because the word that one
+    /// was cancelled may get lost.
+    Ended {
+        /// Runs with their tenants.
+        runs: Vec<(TenantId, TestRunId)>,
+    },
+}
+
+/// Who has a hand-over in hand.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Claim {
+    /// The hand-over.
+    pub dispatch_id: DispatchId,
+    /// The worker.
+    pub worker: String,
+}
+
+/// What a call will need, so far as that is known before it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Reserve {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The cell.
+    pub cell: ExecutionRef,
+    /// The hand-over, and who has it.
+    pub claim: Claim,
+    /// Tokens of the prompt, estimated.
+    pub input_tokens: u64,
+    /// Tokens of the answer, at most or estimated.
+    pub output_tokens: u64,
+    /// How long the call may take, in milliseconds; after that its place is free again whatever happens.
+    pub call_ms: u64,
+    /// The question's content as a hash, where an answer that it got before may be used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(value: &u16) -> bool {
+    *value == 0
 }
 
 /// What the relay answers.
@@ -107,6 +173,22 @@ pub enum Reply {
         /// False where the execution has its result, its run was cancelled, or a newer attempt is on its way.
         wanted: bool,
     },
+    /// There is room for the call.
+    Reserved {
+        /// From when on, in milliseconds from now.
+        start_in_ms: u64,
+    },
+    /// There is no room now: the relay has taken the job back, and hands it out again when there is.
+    Snoozed,
+    /// The same question was answered before.
+    Cached(Box<Answer>),
+    /// Those of the runs that are over.
+    Ended {
+        /// The runs.
+        runs: Vec<TestRunId>,
+    },
+    /// It is noted.
+    Noted,
     /// There is no such run, version or case.
     Unknown {
         /// For a person.
@@ -132,10 +214,19 @@ pub struct Report {
     pub input: Map<String, Value>,
     /// Which attempt, from 1.
     pub attempt: u16,
+    /// How often it was snoozed before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub snoozes: u16,
     /// Who did it.
     pub worker: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// Whether capacity was reserved for it.
+    #[serde(default)]
+    pub reserved: bool,
+    /// The question's content as a hash, where its answer may be used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// How an attempt ended: an explicit choice, never an error that fell through.
@@ -211,7 +302,7 @@ impl Report {
     /// The command that this report is, of a case of this subject; none where its outcome is still sealed.
     #[must_use]
     pub fn into_command(self, subject: Option<Subject>) -> Option<ExecutionCommand> {
-        let Self { cell, input, attempt, worker, outcome, .. } = self;
+        let Self { cell, input, attempt, snoozes, worker, outcome, .. } = self;
         match outcome {
             Outcome::Sealed { .. } => None,
             Outcome::Finished { answer, grade } => {
@@ -219,7 +310,8 @@ impl Report {
             }
             Outcome::Failed { failure, retry_after_ms } => {
                 let retry_after = retry_after_ms.map(std::time::Duration::from_millis);
-                Some(ExecutionCommand::RecordFailure { cell, subject, input, failure, retry_after, attempt, worker })
+                let failed = FailedAttempt { cell, subject, input, failure, retry_after, attempt, snoozes, worker };
+                Some(ExecutionCommand::RecordFailure(failed))
             }
         }
     }
@@ -239,6 +331,7 @@ mod tests {
             models: BTreeMap::new(),
             assertions: Vec::new(),
             threshold: Some(0.5),
+            cache: false,
         };
         let reply = Reply::Plan(Box::new(plan));
         let text = serde_json::to_string(&reply).unwrap();

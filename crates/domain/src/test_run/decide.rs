@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cancelled, Completed, Requested, RunTotals, TestRun, TestRunEvent as Event};
+use super::{CancelCause, Cancelled, Completed, Requested, RunTotals, TestRun, TestRunEvent as Event};
 use crate::aggregate::RejectionCode;
 use crate::ids::{ActorId, TestCaseId};
 use crate::limits;
@@ -18,6 +18,8 @@ pub enum TestRunCommand {
         reason: String,
         /// Who stops it; nobody where the system gives it up.
         cancelled_by: Option<ActorId>,
+        /// What makes it end.
+        cause: CancelCause,
     },
     /// Close it: every execution has its result.
     Complete {
@@ -127,9 +129,9 @@ pub(super) fn decide(state: &TestRun, command: TestRunCommand) -> Decision {
         (TestRun::Absent, TestRunCommand::Request(request)) => requested(*request),
         (TestRun::Absent, _) => Err(TestRunRejection::NotFound),
         (_, TestRunCommand::Request(_)) => Err(TestRunRejection::AlreadyExists),
-        (TestRun::Running(_), TestRunCommand::Cancel { reason, cancelled_by }) => {
+        (TestRun::Running(_), TestRunCommand::Cancel { reason, cancelled_by, cause }) => {
             text("reason", &reason, limits::MESSAGE_BYTES_MAX)?;
-            Ok(vec![Event::Cancelled(Cancelled { reason, cancelled_by })])
+            Ok(vec![Event::Cancelled(Cancelled { reason, cancelled_by, cause })])
         }
         (TestRun::Running(request), TestRunCommand::Complete { totals }) => completed(request, totals),
         (TestRun::Completed(..), TestRunCommand::Cancel { .. }) => Err(TestRunRejection::AlreadyCompleted),
@@ -155,10 +157,22 @@ fn requested(mut request: Requested) -> Decision {
         }
     }
     // Checked above to be small enough: 50 x 50 x 50,000 x 1,000 is far below 2^64.
-    request.executions = parts.iter().map(|(_, count, _)| count).product();
+    let matrix: u64 = parts.iter().map(|(_, count, _)| count).product();
+    // How much another run left undone is not in its matrix; whoever asks has counted it.
+    request.executions = if request.retry.is_some() { request.executions.min(matrix) } else { matrix };
     if request.executions > limits::RUN_EXECUTIONS_MAX {
         let max = limits::RUN_EXECUTIONS_MAX;
         return Err(TestRunRejection::TooMany { part: "executions", count: request.executions, max });
+    }
+    if let Some(retry) = &request.retry {
+        let count = retry.execution_ids.as_ref().map_or(0, Vec::len) as u64;
+        let max = limits::RETRY_EXECUTIONS_MAX as u64;
+        if count > max {
+            return Err(TestRunRejection::TooMany { part: "execution_ids", count, max });
+        }
+        if request.executions == 0 || (retry.errors.is_none() && !retry.unfinished) {
+            return Err(TestRunRejection::EmptyMatrix { part: "errors or unfinished executions to repeat" });
+        }
     }
     no_duplicates(&request)?;
     text("name", &request.name, limits::MESSAGE_BYTES_MAX)?;
@@ -203,7 +217,9 @@ fn no_duplicates(request: &Requested) -> Result<(), TestRunRejection> {
 
 fn completed(request: &Requested, totals: RunTotals) -> Decision {
     let recorded = totals.passed.saturating_add(totals.failed).saturating_add(totals.errors);
-    if recorded != request.executions || totals.executions != request.executions {
+    // How much of another run's matrix was left undone is known when the retry begins, not when it is asked for.
+    let expected = if request.retry.is_some() { totals.executions } else { request.executions };
+    if recorded != expected || totals.executions != expected || expected > request.executions {
         return Err(TestRunRejection::NotAllRecorded { recorded, expected: request.executions });
     }
     Ok(vec![Event::Completed(Completed { totals })])

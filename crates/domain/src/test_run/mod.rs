@@ -1,6 +1,7 @@
 //! Test runs: versions x models x cases x repeats of one card, from the request to the last result.
 
 mod decide;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -10,27 +11,33 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::decide::{TestRunCommand, TestRunRejection};
+pub use self::template::RunTemplate;
 use crate::aggregate::Aggregate;
 use crate::assertion::Assertion;
 use crate::event::events;
-use crate::ids::{ActorId, PromptCardId, TestCaseId};
+use crate::execution::FailureClass;
+use crate::ids::{ActorId, ExecutionId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
 use crate::model::ModelSpec;
 use crate::timestamp::Timestamp;
+use crate::upcast::unchanged;
 
 events! {
     /// What happened to a run.
+    #[expect(clippy::large_enum_variant, reason = "few events are of runs, and one is moved once")]
     pub enum TestRunEvent in TestRun {
         /// Somebody asked for the run; its executions follow from this event and the card's history.
-        Requested(Requested) = "test_run.requested" version 1,
+        Requested(Requested) = "test_run.requested" version 2
+            formerly "test_run.requested" version 1 with unchanged,
         /// Somebody stopped it, or the system gave it up; executions without a result will not get one.
-        Cancelled(Cancelled) = "test_run.cancelled" version 2
-            formerly "test_run.cancelled" version 1 with nobody_for_nil,
+        Cancelled(Cancelled) = "test_run.cancelled" version 3
+            formerly "test_run.cancelled" version 1 with nobody_for_nil
+            formerly "test_run.cancelled" version 2 with unchanged,
         /// Every execution has its result.
         Completed(Completed) = "test_run.completed" version 1,
     }
 }
 
-/// Payload of `test_run.requested` version 1.
+/// Payload of `test_run.requested` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Requested {
     /// How people call the run; may be empty.
@@ -56,12 +63,83 @@ pub struct Requested {
     /// The score from which a case without a threshold of its own passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
-    /// How many executions there are: versions x models x cases x repeats.
+    /// How many executions there are: versions x models x cases x repeats; at most so many where it is a retry.
     pub executions: u64,
     /// How important the run is beside others.
     pub lane: Lane,
     /// Who asked.
     pub requested_by: ActorId,
+    /// When and how long it may work, and what it may cost.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// Which part of the matrix runs, where the run repeats what another run left undone; all of it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// The schedule that asked, where no person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<ScheduleId>,
+}
+
+/// When and how long a run may work, and what it may cost; what is absent is not limited.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Terms {
+    /// No execution begins before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Executions that did not begin within so many seconds of the request, or of `not_before`, expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_within_seconds: Option<u32>,
+    /// What the run may use; it is stopped when that is used up.
+    #[serde(default, skip_serializing_if = "Budget::is_unlimited")]
+    pub budget: Budget,
+    /// Whether an answer that the same question got before may be used again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cache: bool,
+}
+
+/// What a run may use.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Money, in millionths of a US dollar. Answers without a known price count as free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micro_usd: Option<u64>,
+    /// Tokens of prompts and answers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Time from the request, or from `not_before`, to the last result, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
+}
+
+impl Budget {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// serde calls it with a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Which cells of another run are run again.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Retry {
+    /// The other run. It has ended, and its request is repeated.
+    pub of: TestRunId,
+    /// Its dead letters, of these classes; of all where the list is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FailureClass>>,
+    /// What had no result when it was cancelled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unfinished: bool,
+    /// Of these, only those executions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_ids: Option<Vec<ExecutionId>>,
 }
 
 /// How important a run is beside others.
@@ -98,7 +176,7 @@ impl Lane {
     }
 }
 
-/// Payload of `test_run.cancelled` version 2.
+/// Payload of `test_run.cancelled` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Cancelled {
     /// Why, in the canceller's words; may be empty.
@@ -106,6 +184,26 @@ pub struct Cancelled {
     /// Who cancelled it; absent where the system gave the run up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<ActorId>,
+    /// What made it end.
+    #[serde(default)]
+    pub cause: CancelCause,
+}
+
+/// What makes a run end before its time.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelCause {
+    /// Somebody asked for it.
+    #[default]
+    Asked,
+    /// Its history does not fit together.
+    Inconsistent,
+    /// It has cost as much as it may.
+    CostBudget,
+    /// It has used as many tokens as it may.
+    TokenBudget,
+    /// It has taken as long as it may.
+    TimeBudget,
 }
 
 /// Version 1 of `test_run.cancelled` had to name somebody, and named the nil id for the system.

@@ -31,6 +31,9 @@ fn request() -> Requested {
         executions: 0,
         lane: Lane::Std,
         requested_by: ACTOR,
+        terms: Terms::default(),
+        retry: None,
+        schedule_id: None,
     }
 }
 
@@ -45,11 +48,11 @@ fn asked(change: impl FnOnce(&mut Requested)) -> Command {
 }
 
 fn cancel() -> Command {
-    Command::Cancel { reason: "enough".into(), cancelled_by: Some(ACTOR) }
+    Command::Cancel { reason: "enough".into(), cancelled_by: Some(ACTOR), cause: CancelCause::Asked }
 }
 
 fn cancelled() -> Event {
-    Event::Cancelled(Cancelled { reason: "enough".into(), cancelled_by: Some(ACTOR) })
+    Event::Cancelled(Cancelled { reason: "enough".into(), cancelled_by: Some(ACTOR), cause: CancelCause::Asked })
 }
 
 fn totals(passed: u64, failed: u64, errors: u64) -> RunTotals {
@@ -165,6 +168,27 @@ fn a_run_completes_when_every_execution_has_its_result() {
 }
 
 #[test]
+fn a_retry_says_what_it_repeats_and_completes_with_what_it_found() {
+    let of = TestRunId(Uuid::from_u128(3));
+    let retry = Retry { of, errors: Some(vec![]), unfinished: false, execution_ids: None };
+    let repeat = |retry: Retry| asked(|request| (request.retry, request.executions) = (Some(retry), 99));
+    absent().when(asked(|request| request.retry = Some(retry.clone()))).refused("empty_matrix");
+    let nothing = Retry { errors: None, ..retry.clone() };
+    absent().when(repeat(nothing)).refused("empty_matrix");
+    let ids = |count: usize| Some(vec![ExecutionId(Uuid::nil()); count]);
+    let named = |count| Retry { execution_ids: ids(count), ..retry.clone() };
+    absent().when(repeat(named(limits::RETRY_EXECUTIONS_MAX))).accepted();
+    absent().when(repeat(named(limits::RETRY_EXECUTIONS_MAX + 1))).refused("too_many_items");
+    let (events, run) = absent().when(repeat(retry)).events();
+    assert!(matches!(&events[..], [Event::Requested(request)] if request.executions == 48));
+    let run = run.when(complete(totals(49, 0, 0)));
+    run.refused("results_missing");
+    let few = || absent().when(repeat(Retry { of, errors: None, unfinished: true, execution_ids: None })).events().1;
+    few().when(complete(totals(2, 1, 0))).then([Event::Completed(Completed { totals: totals(2, 1, 0) })]);
+    few().when(complete(RunTotals { executions: 4, ..totals(2, 1, 0) })).refused("results_missing");
+}
+
+#[test]
 fn a_run_says_what_was_asked_for_in_every_phase() {
     assert_eq!(absent().state().request(), None);
     for history in [vec![requested()], vec![requested(), cancelled()], vec![requested(), completed()]] {
@@ -208,6 +232,6 @@ fn a_cancellation_of_the_first_version_names_nobody_where_the_system_gave_up() {
         Event::decode("test_run.cancelled", 1, &payload).unwrap()
     };
     assert_eq!(read(&ACTOR.0.to_string()), cancelled());
-    let given_up = Cancelled { reason: "enough".into(), cancelled_by: None };
+    let given_up = Cancelled { reason: "enough".into(), cancelled_by: None, cause: CancelCause::Asked };
     assert_eq!(read("00000000-0000-0000-0000-000000000000"), Event::Cancelled(given_up));
 }

@@ -122,9 +122,15 @@ impl<'a> Changes<'a> {
                 TestRunEvent::Requested(_) | TestRunEvent::Cancelled(_) | TestRunEvent::Completed(_),
             )
             | DomainEvent::Execution(
-                ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
+                ExecutionEvent::Finished(_)
+                | ExecutionEvent::AttemptFailed(_)
+                | ExecutionEvent::DeadLettered(_)
+                | ExecutionEvent::Snoozed(_)
+                | ExecutionEvent::Dismissed(_),
             )
             | DomainEvent::DataSubject(_)
+            | DomainEvent::JobPolicy(_)
+            | DomainEvent::Schedule(_)
             | DomainEvent::Unread(_) => (),
         }
     }

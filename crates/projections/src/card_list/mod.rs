@@ -70,9 +70,15 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         DomainEvent::PromptCard(event) => Some(event),
         DomainEvent::TestRun(TestRunEvent::Requested(_) | TestRunEvent::Cancelled(_) | TestRunEvent::Completed(_))
         | DomainEvent::Execution(
-            ExecutionEvent::Finished(_) | ExecutionEvent::AttemptFailed(_) | ExecutionEvent::DeadLettered(_),
+            ExecutionEvent::Finished(_)
+            | ExecutionEvent::AttemptFailed(_)
+            | ExecutionEvent::DeadLettered(_)
+            | ExecutionEvent::Snoozed(_)
+            | ExecutionEvent::Dismissed(_),
         )
         | DomainEvent::DataSubject(_)
+        | DomainEvent::JobPolicy(_)
+        | DomainEvent::Schedule(_)
         | DomainEvent::Unread(_) => None,
     }
 }

@@ -11,7 +11,7 @@ use pcs_domain::execution::{Answer, ExecutionEvent, ExecutionRef, Failure};
 use pcs_domain::ids::{ExecutionId, TenantId};
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::test_run::TestRunEvent;
-use pcs_domain::{Category, DomainEvent, Timestamp};
+use pcs_domain::{Category, DomainEvent, EventType, Timestamp};
 use pcs_store::Recorded;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -25,6 +25,10 @@ use crate::{BoxFuture, Projection, ProjectionError, storable, subject};
 /// The name of the projection and of its checkpoint.
 pub const NAME: &str = "execution_results.v1";
 
+/// Neither makes a result or an attempt.
+const IGNORED: [EventType; 2] =
+    [EventType { name: "execution.snoozed", version: 1 }, EventType { name: "execution.dismissed", version: 1 }];
+
 /// The projection.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutionResults;
@@ -36,6 +40,10 @@ impl Projection for ExecutionResults {
 
     fn tables(&self) -> &'static [&'static str] {
         &["execution_result", "execution_attempt"]
+    }
+
+    fn ignored(&self) -> &'static [EventType] {
+        &IGNORED
     }
 
     fn categories(&self) -> &'static [Category] {
@@ -136,6 +144,8 @@ impl<'a> Added<'a> {
                 | PromptCardEvent::CasesRemoved(_),
             )
             | DomainEvent::DataSubject(_)
+            | DomainEvent::JobPolicy(_)
+            | DomainEvent::Schedule(_)
             | DomainEvent::Unread(_) => Ok(()),
         }
     }
@@ -164,6 +174,8 @@ impl<'a> Added<'a> {
                 // The last attempt failed as those before it did.
                 self.attempts.push(attempt(recorded, (e.attempt, &e.worker), &e.failure, e.subject.as_ref())?);
             }
+            // No attempt was made, and the result of one that is dismissed stays what it is.
+            ExecutionEvent::Snoozed(_) | ExecutionEvent::Dismissed(_) => (),
         }
         Ok(())
     }

@@ -25,8 +25,12 @@ use crate::{BoxFuture, Projection, ProjectionError, storable};
 /// The name of the projection and of its checkpoint.
 pub const NAME: &str = "run_summary.v1";
 
-/// An attempt that failed is no result.
-const IGNORED: [EventType; 1] = [EventType { name: "execution.attempt_failed", version: 2 }];
+/// An attempt that failed or was snoozed is no result, and a dead letter that is dismissed stays an error.
+const IGNORED: [EventType; 3] = [
+    EventType { name: "execution.attempt_failed", version: 3 },
+    EventType { name: "execution.snoozed", version: 1 },
+    EventType { name: "execution.dismissed", version: 1 },
+];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +55,13 @@ impl Projection for RunSummary {
             DomainEvent::Execution(ExecutionEvent::Finished(e)) => e.cell.run_id.0,
             DomainEvent::Execution(ExecutionEvent::AttemptFailed(e)) => e.cell.run_id.0,
             DomainEvent::Execution(ExecutionEvent::DeadLettered(e)) => e.cell.run_id.0,
+            DomainEvent::Execution(ExecutionEvent::Snoozed(e)) => e.cell.run_id.0,
+            DomainEvent::Execution(ExecutionEvent::Dismissed(e)) => e.run_id.0,
             DomainEvent::TestRun(_)
             | DomainEvent::PromptCard(_)
             | DomainEvent::DataSubject(_)
+            | DomainEvent::JobPolicy(_)
+            | DomainEvent::Schedule(_)
             | DomainEvent::Unread(_) => recorded.stream_id,
         }
     }
@@ -137,6 +145,8 @@ impl<'a> Changes<'a> {
                 | PromptCardEvent::CasesRemoved(_),
             )
             | DomainEvent::DataSubject(_)
+            | DomainEvent::JobPolicy(_)
+            | DomainEvent::Schedule(_)
             | DomainEvent::Unread(_) => (),
         }
     }
@@ -170,7 +180,9 @@ impl<'a> Changes<'a> {
                 self.add(model_key(recorded.tenant, &e.cell), None, Counts { errors: 1, ..Counts::default() });
             }
             // Another attempt follows: there is no result yet.
-            ExecutionEvent::AttemptFailed(_) => (),
+            ExecutionEvent::AttemptFailed(_) | ExecutionEvent::Snoozed(_) => (),
+            // It was counted when it became a dead letter.
+            ExecutionEvent::Dismissed(_) => (),
         }
     }
 
@@ -213,7 +225,7 @@ fn model_key(tenant: TenantId, cell: &ExecutionRef) -> ModelKey<'_> {
 
 #[cfg(test)]
 mod tests {
-    use pcs_domain::test_run::{Cancelled, Completed, RunTotals};
+    use pcs_domain::test_run::{CancelCause, Cancelled, Completed, RunTotals};
 
     use super::*;
     use crate::tests::{actor, dead_lettered, finished, recorded};
@@ -245,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_first_end_of_a_run_stays() {
-        let cancelled = Cancelled { reason: String::new(), cancelled_by: Some(actor()) };
+        let cancelled = Cancelled { reason: String::new(), cancelled_by: Some(actor()), cause: CancelCause::Asked };
         let events =
             [TestRunEvent::Cancelled(cancelled), TestRunEvent::Completed(Completed { totals: RunTotals::default() })];
         let history: Vec<_> = (2..).zip(events).map(|(v, e)| recorded(8, v, DomainEvent::TestRun(e))).collect();

@@ -143,6 +143,7 @@ impl RecordedSet {
             output_tokens: entry.output_tokens,
             cost_micro_usd: None,
             finish_reason: entry.finish_reason.as_deref().map(str::to_owned),
+            cached: false,
         })
     }
 

@@ -37,7 +37,7 @@ impl Default for Question {
 
 impl Question {
     pub(crate) async fn ask(&self, gateway: &Gateway, model: &ModelSpec) -> Result<Answer, CallError> {
-        let cell = CallKey { execution_id: ExecutionId(Uuid::from_u128(42)), attempt: self.attempt };
+        let cell = CallKey { execution_id: ExecutionId(Uuid::from_u128(42)), attempt: self.attempt, snoozes: 0 };
         let request =
             ChatRequest { model, prompt: &self.prompt, variables: &self.variables, cell, deadline: self.deadline };
         gateway.call(&request).await

@@ -136,6 +136,18 @@ pub(crate) enum Lane {
     Bulk,
 }
 
+/// What a run may use; what is absent is not limited.
+#[derive(ToSchema)]
+#[schema(as = Budget)]
+pub(crate) struct BudgetDoc {
+    /// Money, in millionths of a US dollar. Answers without a known price count as free.
+    cost_micro_usd: Option<u64>,
+    /// Tokens of prompts and answers together.
+    tokens: Option<u64>,
+    /// Time from the request, or from `not_before`, to the last result, in seconds.
+    seconds: Option<u32>,
+}
+
 /// How many executions a run has, and how they ended so far.
 #[derive(ToSchema)]
 #[schema(as = Totals)]

@@ -2,6 +2,8 @@
 
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod answers;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod jobs;
 mod complete;
 mod domain;
 #[cfg(test)]
@@ -36,6 +38,8 @@ pub(crate) const API_KEY: &str = "api_key";
         (name = "cases", description = "Test cases of a card"),
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
+        (name = "jobs", description = "Queues, limits, the fleet, and what ended without an answer"),
+        (name = "schedules", description = "Runs at the times of a cron expression"),
         (name = "projections", description = "How the read models are"),
         (name = "subjects", description = "People whose data is in cases and results"),
         (name = "system", description = "How this process is"),

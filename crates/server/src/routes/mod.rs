@@ -6,6 +6,7 @@ pub(crate) mod card_versions;
 pub(crate) mod labels;
 pub(crate) mod cases;
 pub(crate) mod runs;
+pub(crate) mod jobs;
 mod subjects;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
@@ -57,6 +58,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(cases::routes())
         .merge(runs::routes())
         .merge(results::routes())
+        .merge(jobs::routes())
         .merge(projections::routes())
         .merge(subjects::routes())
 }

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use pcs_domain::Timestamp;
 use pcs_domain::assertion::Assertion;
 use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId};
 use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
-use pcs_domain::test_run::{Lane, Requested};
+use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Terms};
 use pcs_grading::{Check, Template};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -30,8 +31,6 @@ const PROVIDERS: [(&str, bool); 7] = [
 ];
 /// Longest address of a model, in bytes.
 const BASE_URL_BYTES_MAX: usize = 2_048;
-/// The label that every card has: its newest version.
-const LATEST: &str = "latest";
 /// Longest time for all checks: a template with loops over large variables can take long for each of 50,000 cases.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -68,9 +67,41 @@ pub(crate) struct NewRun {
     #[serde(default)]
     #[schema(value_type = Option<crate::openapi::answers::Lane>)]
     lane: Lane,
+    /// No execution begins before.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    /// Executions that did not begin within so many seconds expire.
+    #[schema(minimum = 1)]
+    start_within_seconds: Option<u32>,
+    /// What the run may use; it is stopped when that is used up.
+    #[serde(default)]
+    #[schema(value_type = Option<crate::openapi::answers::BudgetDoc>)]
+    budget: Budget,
+    /// Whether an answer that the same question got before may be used again.
+    #[serde(default)]
+    cache: bool,
 }
 
 impl CommandBody for NewRun {}
+
+impl NewRun {
+    pub(super) fn into_template(self) -> RunTemplate {
+        let Self { start_within_seconds, budget, not_before, cache, .. } = self;
+        RunTemplate {
+            card_id: self.card_id,
+            name: self.name,
+            versions: self.versions,
+            labels: self.labels,
+            models: self.models,
+            case_ids: self.case_ids,
+            repeats: self.repeats,
+            assertions: self.assertions,
+            threshold: self.threshold,
+            lane: self.lane,
+            terms: Terms { not_before, start_within_seconds, budget, cache },
+        }
+    }
+}
 
 /// A run's templates travel to the workers in one message.
 fn check_prompts_size(card: &Card, versions: &[u32]) -> Result<(), Problem> {
@@ -94,36 +125,50 @@ pub(crate) fn check(
     card_revision: i64,
     requested_by: ActorId,
 ) -> Result<Requested, Problem> {
+    check_template(&request.into_template(), card, card_revision, requested_by)
+}
+
+/// The run that a template asks for now, checked against the card as it is at this revision.
+pub(crate) fn check_template(
+    template: &RunTemplate,
+    card: &PromptCard,
+    card_revision: i64,
+    requested_by: ActorId,
+) -> Result<Requested, Problem> {
     let card = match card {
         PromptCard::Absent => return Err(PromptCardRejection::NotFound.into()),
         PromptCard::Archived(_) => return Err(PromptCardRejection::IsArchived.into()),
         PromptCard::Active(card) => card,
     };
-    check_name(&request.name)?;
-    check_threshold(request.threshold)?;
-    check_models(&request.models)?;
-    let versions = versions(card, request.versions, &request.labels)?;
-    check_prompts_size(card, &versions)?;
-    let cases = cases(card, request.case_ids.as_deref())?;
+    check_name(&template.name)?;
+    check_threshold(template.threshold)?;
+    check_models(&template.models)?;
+    let requested =
+        template.resolve(card, card_revision, requested_by).map_err(|rejection| unresolved(template, rejection))?;
+    check_prompts_size(card, &requested.versions)?;
+    let cases: Vec<&TestCase> = match &requested.case_ids {
+        Some(ids) => ids.iter().filter_map(|id| card.cases.get(id)).collect(),
+        None => card.cases_in_order().collect(),
+    };
     check_subjects(&cases)?;
-    check_assertions(&request.assertions, &cases)?;
-    check_variables(card, &versions, &cases)?;
-    Ok(Requested {
-        name: request.name,
-        card_id: request.card_id,
-        card_revision,
-        versions,
-        models: request.models,
-        cases: u32::try_from(cases.len()).unwrap_or(u32::MAX),
-        case_ids: request.case_ids,
-        repeats: request.repeats,
-        assertions: request.assertions,
-        threshold: request.threshold,
-        // The domain counts them.
-        executions: 0,
-        lane: request.lane,
-        requested_by,
-    })
+    check_assertions(&requested.assertions, &cases)?;
+    check_variables(card, &requested.versions, &cases)?;
+    Ok(requested)
+}
+
+/// Says which field names what the card lacks.
+fn unresolved(template: &RunTemplate, rejection: PromptCardRejection) -> Problem {
+    let message = rejection.to_string();
+    match &rejection {
+        PromptCardRejection::NoSuchLabel { .. } => {
+            Problem::unprocessable("label_not_found", &message).field("labels", &message)
+        }
+        PromptCardRejection::NoSuchCase { case_id } => {
+            let nth = template.case_ids.iter().flatten().position(|id| id == case_id).unwrap_or_default();
+            Problem::unprocessable("case_not_found", &message).field(format!("case_ids[{nth}]"), &message)
+        }
+        _ => rejection.into(),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -187,42 +232,6 @@ fn wrong_with_url(url: &str) -> Option<String> {
         Some(host) if host.contains('@') => Some("base_url must not hold a user or a password".to_owned()),
         _ => Some("base_url must be an http:// or https:// address".to_owned()),
     }
-}
-
-/// Named versions, then those of labels that are not named yet; the newest where none is named.
-fn versions(card: &Card, named: Vec<u32>, labels: &[String]) -> Result<Vec<u32>, Problem> {
-    let latest = card.latest_version();
-    if let Some(version) = named.iter().find(|version| !card.prompts.contains_key(version)) {
-        return Err(PromptCardRejection::NoSuchVersion { version: *version, latest }.into());
-    }
-    let mut versions = named;
-    for label in labels {
-        let version = if label == LATEST { Some(latest) } else { card.labels.get(label).copied() };
-        let Some(version) = version else {
-            let message = PromptCardRejection::NoSuchLabel { label: label.clone() }.to_string();
-            return Err(Problem::unprocessable("label_not_found", &message).field("labels", &message));
-        };
-        if !versions.contains(&version) {
-            versions.push(version);
-        }
-    }
-    if versions.is_empty() {
-        versions.push(latest);
-    }
-    Ok(versions)
-}
-
-fn cases<'a>(card: &'a Card, named: Option<&[TestCaseId]>) -> Result<Vec<&'a TestCase>, Problem> {
-    let Some(named) = named else {
-        return Ok(card.cases_in_order().collect());
-    };
-    let find = |(nth, id): (usize, &TestCaseId)| {
-        card.cases.get(id).ok_or_else(|| {
-            let message = PromptCardRejection::NoSuchCase { case_id: *id }.to_string();
-            Problem::unprocessable("case_not_found", &message).field(format!("case_ids[{nth}]"), &message)
-        })
-    };
-    named.iter().enumerate().map(find).collect()
 }
 
 /// Nothing can be asked about a case whose data subject was shredded.

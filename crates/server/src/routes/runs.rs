@@ -6,7 +6,7 @@ use pcs_auth::{Action, Principal, authorize};
 use pcs_domain::ids::{PromptCardId, TestRunId};
 use pcs_domain::limits;
 use pcs_domain::prompt_card::{PromptCard, PromptCardRejection};
-use pcs_domain::test_run::{Requested, TestRun, TestRunCommand, TestRunRejection};
+use pcs_domain::test_run::{CancelCause, Requested, TestRun, TestRunCommand, TestRunRejection};
 use pcs_projections::execution_results;
 use pcs_projections::run_summary::{self, RunFilter};
 use pcs_store::{CommandContext, ExecuteError, Loaded, execute, execute_new};
@@ -182,7 +182,7 @@ async fn cancel(
         let message = format!("reason has more than {} bytes", limits::MESSAGE_BYTES_MAX);
         return Err(Problem::unprocessable("field_too_long", &message).field("reason", &message));
     }
-    let cancel = TestRunCommand::Cancel { reason, cancelled_by: Some(principal.account_id) };
+    let cancel = TestRunCommand::Cancel { reason, cancelled_by: Some(principal.account_id), cause: CancelCause::Asked };
     let executed = execute::<TestRun>(state.store(), &context, id.0, expected, cancel).await;
     let executed = executed.map_err(|error| match error {
         ExecuteError::Conflict { actual: 0, .. } => TestRunRejection::NotFound.into(),

@@ -190,11 +190,11 @@ mod tests {
         assert_eq!(places("prompt_card.cases_added", 2), [("/cases/*".to_owned(), case.clone())]);
         assert_eq!(places("prompt_card.case_changed", 2), [("/case".to_owned(), case)]);
         let finished = ["/input", "/output", "/verdicts/*/reason"].map(str::to_owned).to_vec();
-        assert_eq!(places("execution.finished", 2), [(String::new(), finished)]);
+        assert_eq!(places("execution.finished", 3), [(String::new(), finished)]);
         let dead = ["/error", "/input"].map(str::to_owned).to_vec();
-        assert_eq!(places("execution.dead_lettered", 2), [(String::new(), dead)]);
-        assert_eq!(places("execution.attempt_failed", 2), [(String::new(), vec!["/error".to_owned()])]);
-        assert_eq!(places("test_run.requested", 1), []);
+        assert_eq!(places("execution.dead_lettered", 3), [(String::new(), dead)]);
+        assert_eq!(places("execution.attempt_failed", 3), [(String::new(), vec!["/error".to_owned()])]);
+        assert_eq!(places("test_run.requested", 2), []);
     }
 
     #[test]

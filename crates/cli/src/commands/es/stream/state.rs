@@ -3,7 +3,9 @@
 use pcs_domain::data_subject::DataSubject;
 use pcs_domain::execution::Execution;
 use pcs_domain::ids::TenantId;
+use pcs_domain::job_policy::JobPolicy;
 use pcs_domain::prompt_card::PromptCard;
+use pcs_domain::schedule::Schedule;
 use pcs_domain::test_run::TestRun;
 use pcs_domain::{Aggregate, Category, Timestamp};
 use pcs_store::{Moment, Store, stream_name};
@@ -125,6 +127,8 @@ async fn fold(
         Category::TestRun => load::<TestRun>(store, tenant, stream, version).await?,
         Category::Execution => load::<Execution>(store, tenant, stream, version).await?,
         Category::DataSubject => load::<DataSubject>(store, tenant, stream, version).await?,
+        Category::JobPolicy => load::<JobPolicy>(store, tenant, stream, version).await?,
+        Category::Schedule => load::<Schedule>(store, tenant, stream, version).await?,
     };
     Ok(Folded { stream: name, version, state })
 }

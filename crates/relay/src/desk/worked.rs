@@ -1,0 +1,253 @@
+//! What is in workers' hands: claims, hand-backs, places for calls, and the answers that were kept.
+
+use std::time::Duration;
+
+use pcs_domain::execution::Answer;
+use pcs_domain::ids::{DispatchId, TenantId};
+use pcs_domain::jobs::test_execution::{Claim, KIND, Reserve};
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+use crate::RelayError;
+use crate::presence::Seen;
+
+/// How far ahead of its time a call may have its place; a worker's slot waits meanwhile.
+const AHEAD: Duration = Duration::from_secs(2);
+/// Failures in a row that open a provider's circuit.
+const CIRCUIT_FAILURES: i32 = 5;
+/// How long a circuit is open the first time; it doubles each time that it opens without a success between.
+const CIRCUIT_OPEN: Duration = Duration::from_secs(5);
+/// Most doublings of that.
+const CIRCUIT_DOUBLINGS_MAX: i32 = 4;
+
+/// Notes that a worker has a hand-over that was delivered before; answers how many workers were lost over it.
+///
+/// The one before is lost where it is not among those that are alive, and did not hand back.
+pub(crate) async fn claim(pool: &PgPool, claim: &Claim, alive: &[String]) -> Result<i16, RelayError> {
+    let lost: Option<i16> = sqlx::query_scalar(
+        "update jobs.execution set
+             lost = lost + case when claimed_by is null or claimed_by = $2 or claimed_by = any($3) then 0 else 1 end
+                         + case when claimed_by is null then 1 else 0 end,
+             claimed_by = $2
+         where dispatch_id = $1 returning lost",
+    )
+    .bind(claim.dispatch_id.0)
+    .bind(&claim.worker)
+    .bind(alive)
+    .fetch_optional(pool)
+    .await?;
+    Ok(lost.unwrap_or(0))
+}
+
+/// Takes a job back from a worker that stops: it is handed out anew, at once.
+pub(crate) async fn hand_back(pool: &PgPool, claim: &Claim) -> Result<(), RelayError> {
+    snooze(pool, claim.dispatch_id, Duration::ZERO).await?;
+    release_place(pool, claim.dispatch_id).await
+}
+
+/// Takes a hand-over back for a while; its attempt keeps its number.
+pub(crate) async fn snooze(pool: &PgPool, dispatch: DispatchId, pause: Duration) -> Result<(), RelayError> {
+    sqlx::query(
+        "update jobs.execution set state = 2, dispatch_id = null, claimed_by = null,
+                                   not_before = clock_timestamp() + make_interval(secs => $2)
+         where state = 1 and dispatch_id = $1",
+    )
+    .bind(dispatch.0)
+    .bind(pause.as_secs_f64())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+async fn release_place(pool: &PgPool, dispatch: DispatchId) -> Result<(), RelayError> {
+    sqlx::query("delete from jobs.reservation where dispatch_id = $1").bind(dispatch.0).execute(pool).await?;
+    Ok(())
+}
+
+/// The milliseconds until a call may begin; or the pause after which it may ask again.
+pub(crate) async fn reserve(
+    pool: &PgPool,
+    wanted: &Reserve,
+    (provider, model_id, lane): (&str, &str, &str),
+) -> Result<Result<u64, Duration>, RelayError> {
+    let bigint = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let millis: i64 = sqlx::query_scalar("select jobs.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
+        .bind(wanted.tenant.0)
+        .bind(provider)
+        .bind(model_id)
+        .bind(lane)
+        .bind(KIND.name)
+        .bind(wanted.claim.dispatch_id.0)
+        .bind(&wanted.claim.worker)
+        .bind(wanted.content.as_deref())
+        .bind(bigint(wanted.input_tokens))
+        .bind(bigint(wanted.output_tokens))
+        .bind(bigint(wanted.call_ms))
+        .bind(i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX))
+        .bind(CIRCUIT_FAILURES)
+        .fetch_one(pool)
+        .await?;
+    Ok(u64::try_from(millis).map_err(|_| Duration::from_millis(millis.unsigned_abs())))
+}
+
+/// Gives the place of a call back, with what it really took.
+pub(crate) async fn settle_place(
+    pool: &PgPool,
+    dispatch: DispatchId,
+    (input_tokens, output_tokens): (u64, u64),
+) -> Result<(), RelayError> {
+    let bigint = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    sqlx::query("select jobs.settle($1, $2, $3)")
+        .bind(dispatch.0)
+        .bind(bigint(input_tokens))
+        .bind(bigint(output_tokens))
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Frees places of workers that are gone, and those whose time is over.
+pub(crate) async fn sweep_places(pool: &PgPool, alive: &[String]) -> Result<u64, RelayError> {
+    let swept = sqlx::query(
+        "delete from jobs.reservation where expires_at < clock_timestamp()
+         or (worker <> all($1) and start_at < clock_timestamp() - interval '10 seconds')",
+    )
+    .bind(alive)
+    .execute(pool)
+    .await?;
+    Ok(swept.rows_affected())
+}
+
+/// Leaves a model alone for as long as its provider wants.
+pub(crate) async fn park(pool: &PgPool, tenant: TenantId, model_id: &str, pause: Duration) -> Result<(), RelayError> {
+    hold(pool, tenant, ("parked", "model", model_id), pause, "the provider said that it has no room").await
+}
+
+async fn hold(
+    pool: &PgPool,
+    tenant: TenantId,
+    (source, scope, value): (&str, &str, &str),
+    pause: Duration,
+    reason: &str,
+) -> Result<(), RelayError> {
+    sqlx::query(
+        "insert into jobs.hold (tenant_id, source, scope, value, until, reason, since)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5), $6, clock_timestamp())
+         on conflict (tenant_id, source, scope, value) do update set until = greatest(hold.until, excluded.until)",
+    )
+    .bind(tenant.0)
+    .bind(source)
+    .bind(scope)
+    .bind(value)
+    .bind(pause.as_secs_f64())
+    .bind(reason)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Counts a call that found its provider down; opens the circuit when there were too many in a row.
+pub(crate) async fn count_fault(pool: &PgPool, tenant: TenantId, provider: &str) -> Result<(), RelayError> {
+    let (failures, opened): (i32, i32) = sqlx::query_as(
+        "insert into jobs.endpoint (tenant_id, provider, failures) values ($1, $2, 1)
+         on conflict (tenant_id, provider) do update set failures = endpoint.failures + 1,
+             opened = endpoint.opened + case when endpoint.failures + 1 >= $3 then 1 else 0 end
+         returning failures, opened",
+    )
+    .bind(tenant.0)
+    .bind(provider)
+    .bind(CIRCUIT_FAILURES)
+    .fetch_one(pool)
+    .await?;
+    if failures < CIRCUIT_FAILURES {
+        return Ok(());
+    }
+    let doublings = u32::try_from((opened - 1).clamp(0, CIRCUIT_DOUBLINGS_MAX)).unwrap_or(0);
+    let reason = "the provider failed several times in a row";
+    hold(pool, tenant, ("circuit", "provider", provider), CIRCUIT_OPEN * 2_u32.pow(doublings), reason).await
+}
+
+/// Closes the circuit: the provider answers.
+pub(crate) async fn clear_faults(pool: &PgPool, tenant: TenantId, provider: &str) -> Result<(), RelayError> {
+    sqlx::query(
+        "with cleared as (delete from jobs.endpoint where tenant_id = $1 and provider = $2 returning 1)
+         delete from jobs.hold where exists (select from cleared) and tenant_id = $1 and source = 'circuit'
+             and value = $2",
+    )
+    .bind(tenant.0)
+    .bind(provider)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The answer that a question got before.
+pub(crate) async fn kept_answer(pool: &PgPool, tenant: TenantId, content: &str) -> Result<Option<Answer>, RelayError> {
+    let answer: Option<Json<Answer>> =
+        sqlx::query_scalar("select answer from jobs.answer where tenant_id = $1 and content = $2")
+            .bind(tenant.0)
+            .bind(content)
+            .fetch_optional(pool)
+            .await?;
+    Ok(answer.map(|Json(answer)| answer))
+}
+
+/// Keeps an answer for the next time; the first one stays.
+pub(crate) async fn keep_answer(
+    pool: &PgPool,
+    tenant: TenantId,
+    content: &str,
+    answer: &Answer,
+) -> Result<(), RelayError> {
+    sqlx::query("insert into jobs.answer (tenant_id, content, answer) values ($1, $2, $3) on conflict do nothing")
+        .bind(tenant.0)
+        .bind(content)
+        .bind(Json(answer))
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Notes who is there, for those who ask the database.
+pub(crate) async fn note_workers(pool: &PgPool, workers: &[Seen]) -> Result<(), RelayError> {
+    let names: Vec<&str> = workers.iter().map(|seen| seen.heartbeat.worker.as_str()).collect();
+    let small = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    sqlx::query(
+        "with gone as (delete from jobs.worker where worker <> all($1))
+         insert into jobs.worker (worker, kind, slots, in_flight, draining, build, since, heard_at)
+         select worker, kind, slots, in_flight, draining, build, clock_timestamp() - make_interval(secs => known),
+                clock_timestamp() - make_interval(secs => silent)
+         from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bool[], $6::text[], $7::float8[], $8::float8[])
+              u(worker, kind, slots, in_flight, draining, build, known, silent)
+         on conflict (worker) do update set slots = excluded.slots, in_flight = excluded.in_flight,
+             draining = excluded.draining, heard_at = excluded.heard_at",
+    )
+    .bind(&names)
+    .bind(workers.iter().map(|seen| seen.heartbeat.kind.as_str()).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| small(seen.heartbeat.slots)).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| small(seen.heartbeat.in_flight)).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| seen.heartbeat.draining).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| seen.heartbeat.build.as_str()).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| seen.known_for.as_secs_f64()).collect::<Vec<_>>())
+    .bind(workers.iter().map(|seen| seen.silent_for.as_secs_f64()).collect::<Vec<_>>())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Forgets answers that may not be used again, and what cancelled runs left undone long ago.
+pub(crate) async fn forget_old(pool: &PgPool, answers: Duration, unfinished: Duration) -> Result<(), RelayError> {
+    sqlx::query(
+        "with old as (select tenant_id, content from jobs.answer
+                      where at < clock_timestamp() - make_interval(secs => $1) limit 1000)
+         delete from jobs.answer a using old where (a.tenant_id, a.content) = (old.tenant_id, old.content)",
+    )
+    .bind(answers.as_secs_f64())
+    .execute(pool)
+    .await?;
+    sqlx::query("delete from jobs.undone where class is null and at < clock_timestamp() - make_interval(secs => $1)")
+        .bind(unfinished.as_secs_f64())
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Sweeps what was left lying: places of workers that are gone, answers that are old; and tells who is there.
+
+use std::time::Duration;
+
+use pcs_bus::Bus;
+use pcs_store::Store;
+
+use crate::RelayError;
+use crate::desk;
+use crate::presence::Presence;
+
+/// Looks for what was left lying.
+pub(crate) struct Sweeper {
+    store: Store,
+    bus: Bus,
+    presence: Presence,
+}
+
+/// How long an answer may be used again.
+const ANSWER_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What a cancelled run left undone can be taken up for so long.
+const UNFINISHED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Sweeper {
+    pub(crate) fn new(store: Store, bus: Bus, presence: Presence) -> Self {
+        Self { store, bus, presence }
+    }
+
+    /// Sweeps once.
+    pub(crate) async fn sweep(&self) -> Result<(), RelayError> {
+        let pool = self.store.pool();
+        let workers = self.presence.workers();
+        desk::note_workers(pool, &workers).await?;
+        // A relay that has just begun has not heard of everybody yet.
+        if self.presence.is_settled() {
+            let alive: Vec<String> = workers.into_iter().map(|seen| seen.heartbeat.worker).collect();
+            let swept = desk::sweep_places(pool, &alive).await?;
+            desk::count(pool, "places_swept", swept).await?;
+        }
+        desk::forget_old(pool, ANSWER_KEPT, UNFINISHED_KEPT).await?;
+        let held = desk::has_holds(pool).await?;
+        self.bus.announce_holds(held).await;
+        Ok(())
+    }
+}

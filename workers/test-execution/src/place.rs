@@ -1,0 +1,77 @@
+//! A place for a call: asked of the relay where limits, pauses or kept answers may matter.
+
+use std::time::Duration;
+
+use pcs_bus::Bus;
+use pcs_domain::canonical::canonical_json;
+use pcs_domain::execution::Answer;
+use pcs_domain::jobs::test_execution::{Claim, Question, Reply, Reserve, Ticket};
+use pcs_domain::prompt_card::TestCase;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::attempt::Prepared;
+use crate::handler::{Obstacle, ask};
+
+/// Bytes of a prompt that make a token, at least: the estimate must not be below what the provider will count.
+const BYTES_PER_TOKEN: u64 = 3;
+/// Tokens of an answer where the model sets no limit.
+const OUTPUT_TOKENS_USUAL: u64 = 1_024;
+
+/// What the relay said.
+pub(crate) enum Place {
+    /// No place is needed.
+    NotAsked,
+    /// The call may be made now.
+    Reserved,
+    /// The question was answered before.
+    Answered(Answer),
+    /// Not now; the relay has the job back.
+    Snoozed,
+}
+
+/// Gets a place for the call, and waits for its time.
+pub(crate) async fn place(
+    bus: &Bus,
+    ticket: &Ticket,
+    worker: &str,
+    prepared: &Prepared<'_>,
+    content: Option<&str>,
+) -> Result<Place, Obstacle> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let wanted = Reserve {
+        tenant: ticket.tenant,
+        cell: ticket.cell.clone(),
+        claim: Claim { dispatch_id: ticket.dispatch_id, worker: worker.to_owned() },
+        input_tokens: (prepared.prompt.len() as u64).div_ceil(BYTES_PER_TOKEN),
+        output_tokens: prepared.model.params.max_tokens.map_or(OUTPUT_TOKENS_USUAL, u64::from),
+        call_ms: millis(prepared.deadline),
+        content: content.map(str::to_owned),
+    };
+    match ask(bus, &Question::Reserve(Box::new(wanted))).await? {
+        Reply::Reserved { start_in_ms } => {
+            tokio::time::sleep(Duration::from_millis(start_in_ms)).await;
+            Ok(Place::Reserved)
+        }
+        Reply::Cached(answer) => Ok(Place::Answered(Answer { cached: true, cost_micro_usd: Some(0), ..*answer })),
+        Reply::Snoozed => Ok(Place::Snoozed),
+        Reply::Unknown { .. } => Err(Obstacle::Unwanted),
+        _ => Err(Obstacle::Relay),
+    }
+}
+
+/// The hash of all that the answer depends on. The repeat is among it: repeats are there to see answers differ.
+pub(crate) fn content(ticket: &Ticket, case: &TestCase, prepared: &Prepared<'_>) -> String {
+    let model = prepared.model;
+    let asked = json!({
+        "model": model.id,
+        "base_url": model.base_url,
+        "params": model.params,
+        "script": model.script,
+        // Models that are no models answer by the case's variables.
+        "variables": case.input,
+        "prompt": prepared.prompt,
+        "repeat": ticket.cell.repeat,
+    });
+    hex::encode(Sha256::digest(canonical_json(&asked).as_bytes()))
+}
