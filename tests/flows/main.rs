@@ -5,6 +5,7 @@
 mod cards;
 mod edge;
 mod main_job;
+mod jobs;
 mod readme;
 mod runs;
 mod up;
