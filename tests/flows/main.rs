@@ -9,3 +9,4 @@ mod jobs;
 mod readme;
 mod runs;
 mod up;
+mod workers;

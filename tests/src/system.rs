@@ -88,6 +88,18 @@ impl TestSystem {
     /// # Panics
     /// When something does not start.
     pub async fn start() -> Self {
+        Self::start_with(true).await
+    }
+
+    /// Starts everything but a worker.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start_without_worker() -> Self {
+        Self::start_with(false).await
+    }
+
+    async fn start_with(worker: bool) -> Self {
         let (database, broker) = (TestDatabase::new().await, TestBroker::new().await);
         let store = database.store().await;
         let credentials = pcs_auth::bootstrap(store.pool()).await.expect("accounts work").expect("a first account");
@@ -96,7 +108,9 @@ impl TestSystem {
         services::relay(&lifecycle, store.clone(), broker.bus().await);
         let bus = broker.bus().await;
         eventually("the relay declares its streams", || async { bus.stream_state().await.ok() }).await;
-        services::work(&lifecycle, Stage::Front, bus, &work_args()).expect("the worker starts");
+        if worker {
+            services::work(&lifecycle, Stage::Front, bus, &work_args()).expect("the worker starts");
+        }
         let listen = ServeArgs { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let address = services::serve(&lifecycle, store.clone(), &listen, Vec::new()).await.expect("it listens");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().expect("a client");

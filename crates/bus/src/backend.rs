@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::layer::util::Identity;
 
-use crate::lease::{Delivery, JobHandler};
+use crate::lease::{Delivery, InHand, JobHandler};
 use crate::{Bus, BusError};
 
 /// Most tickets asked for at once.
@@ -32,6 +32,13 @@ const PULL_LEN_MAX: usize = 256;
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// The pause after the broker refused a pull.
 const PULL_RETRY: Duration = Duration::from_millis(250);
+
+/// A worker's slots, and the tickets that take them up.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    pub(crate) free: Arc<Semaphore>,
+    pub(crate) in_hand: InHand,
+}
 
 /// Deliveries as apalis wants them.
 pub(crate) struct TicketBackend {
@@ -46,7 +53,7 @@ impl TicketBackend {
     pub(crate) fn start(
         bus: Bus,
         handler: Arc<dyn JobHandler>,
-        slots: Arc<Semaphore>,
+        slots: Slots,
         stop: CancellationToken,
         pumping: DropGuard,
         tasks: &TaskTracker,
@@ -110,13 +117,7 @@ impl BackendConfig for TicketBackend {
     }
 }
 
-async fn pump(
-    bus: Bus,
-    kind: JobKind,
-    slots: Arc<Semaphore>,
-    deliveries: mpsc::Sender<Delivery>,
-    stop: CancellationToken,
-) {
+async fn pump(bus: Bus, kind: JobKind, slots: Slots, deliveries: mpsc::Sender<Delivery>, stop: CancellationToken) {
     let mut consumer = None;
     while !stop.is_cancelled() {
         let round = tokio::select! {
@@ -137,14 +138,14 @@ async fn pull(
     bus: &Bus,
     kind: JobKind,
     consumer: &mut Option<PullConsumer>,
-    slots: &Arc<Semaphore>,
+    slots: &Slots,
     deliveries: &mpsc::Sender<Delivery>,
 ) -> Result<(), BusError> {
     let fault = |message: String| BusError::NoAnswer { subject: kind.name.to_owned(), message };
-    let Ok(first) = Arc::clone(slots).acquire_owned().await else { return Ok(()) };
+    let Ok(first) = Arc::clone(&slots.free).acquire_owned().await else { return Ok(()) };
     let mut free = vec![first];
     while free.len() < PULL_LEN_MAX {
-        match Arc::clone(slots).try_acquire_owned() {
+        match Arc::clone(&slots.free).try_acquire_owned() {
             Ok(slot) => free.push(slot),
             Err(_) => break,
         }
@@ -163,7 +164,7 @@ async fn pull(
     while let Some(message) = batch.next().await {
         let message = message.map_err(|error| fault(error.to_string()))?;
         let Some(slot) = free.pop() else { break };
-        if let Err(unsent) = deliveries.send(Delivery::new(message, slot)).await {
+        if let Err(unsent) = deliveries.send(Delivery::new(message, slot, &slots.in_hand)).await {
             unsent.0.give_back(AckKind::Nak(None)).await;
         }
     }

@@ -1,7 +1,7 @@
 //! One delivery of one ticket: kept alive while it is worked on, acknowledged only after its effect is durable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
@@ -85,8 +85,32 @@ pub struct Delivery {
 
 struct Held {
     message: Message,
-    // Given back when the last clone is dropped, so a slot can't leak.
+    // Both are given back when the last clone is dropped, so neither can leak.
     _slot: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// How many tickets are in a worker's hands; clones count together. Slots would not say: a pull holds those that are free.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InHand(Arc<AtomicU32>);
+
+struct Counted(InHand);
+
+impl InHand {
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Delivery {
@@ -96,8 +120,8 @@ impl std::fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(message: Message, slot: OwnedSemaphorePermit) -> Self {
-        Self { held: Arc::new(Held { message, _slot: slot }) }
+    pub(crate) fn new(message: Message, slot: OwnedSemaphorePermit, in_hand: &InHand) -> Self {
+        Self { held: Arc::new(Held { message, _slot: slot, _counted: in_hand.count() }) }
     }
 
     fn message(&self) -> &Message {

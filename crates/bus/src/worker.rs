@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::TicketBackend;
+use crate::backend::{Slots, TicketBackend};
 use crate::fleet::{HEARTBEAT_INTERVAL, Heartbeat};
-use crate::lease::{Delivery, JobHandler, Orders};
+use crate::lease::{Delivery, InHand, JobHandler, Orders};
 use crate::{Bus, BusError, subjects};
 
 /// How often a worker asks whether the runs that it works for are over.
@@ -50,21 +50,24 @@ pub async fn run_worker(
     handler: Arc<dyn JobHandler>,
     stop: CancellationToken,
 ) -> Result<(), BusError> {
-    let slots = Arc::new(Semaphore::new(config.slots as usize));
+    let slots = Slots { free: Arc::new(Semaphore::new(config.slots as usize)), in_hand: InHand::default() };
     let helpers = TaskTracker::new();
-    let helpers_stop = stop.child_token();
+    // Pulling ends when the worker is told to stop; the rest of it goes on through the drain, or a worker that finishes
+    // its jobs would be taken for one that is gone.
+    let (pulling_stop, ended) = (stop.child_token(), CancellationToken::new());
     let control = Control::default();
-    helpers.spawn(listen(bus.clone(), control.clone(), helpers_stop.clone()));
-    helpers.spawn(ask_for_ended_runs(Arc::clone(&handler), control.clone(), helpers_stop.clone()));
+    helpers.spawn(listen(bus.clone(), control.clone(), ended.clone()));
+    helpers.spawn(ask_for_ended_runs(Arc::clone(&handler), control.clone(), ended.clone()));
     let kind = handler.kind().name;
-    helpers.spawn(heartbeats(bus.clone(), config.clone(), kind, Arc::clone(&slots), helpers_stop.clone()));
+    let told = (stop.clone(), ended.clone());
+    helpers.spawn(heartbeats(bus.clone(), config.clone(), kind, slots.in_hand.clone(), told));
     let pumping = CancellationToken::new();
     let pumped = pumping.clone();
     let backend = TicketBackend::start(
         bus.clone(),
         Arc::clone(&handler),
-        Arc::clone(&slots),
-        helpers_stop.clone(),
+        slots,
+        pulling_stop.clone(),
         pumping.drop_guard(),
         &helpers,
     );
@@ -89,7 +92,8 @@ pub async fn run_worker(
         // What could not be given back is dropped; the broker delivers its tickets again.
         () = late => Ok(()),
     };
-    helpers_stop.cancel();
+    pulling_stop.cancel();
+    ended.cancel();
     helpers.close();
     helpers.wait().await;
     result
@@ -140,25 +144,26 @@ async fn heartbeats(
     bus: Bus,
     config: WorkerConfig,
     kind: &'static str,
-    slots: Arc<Semaphore>,
-    stop: CancellationToken,
+    in_hand: InHand,
+    (stop, ended): (CancellationToken, CancellationToken),
 ) {
     loop {
-        let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
         let draining = stop.is_cancelled();
         bus.send_heartbeat(&Heartbeat {
             worker: config.name.clone(),
             kind: kind.to_owned(),
             slots: config.slots,
-            in_flight: config.slots.saturating_sub(free),
+            in_flight: in_hand.get(),
             draining,
             build: config.build.clone(),
         })
         .await;
-        if draining {
-            return;
+        tokio::select! {
+            () = ended.cancelled() => return,
+            // At once, so that nobody counts on its slots any more.
+            () = stop.cancelled(), if !draining => (),
+            () = tokio::time::sleep(HEARTBEAT_INTERVAL) => (),
         }
-        tokio::select! { () = stop.cancelled() => (), () = tokio::time::sleep(HEARTBEAT_INTERVAL) => () }
     }
 }
 

@@ -1,0 +1,173 @@
+//! Workers as processes of their own: killed, frozen, stopped in the middle of their work.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use pcs_tests::eventually;
+use pcs_tests::process::Process;
+use pcs_tests::system::TestSystem;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A system whose workers are processes.
+struct Yard {
+    system: TestSystem,
+    folder: TempDir,
+}
+
+impl Yard {
+    async fn open() -> Self {
+        let system = TestSystem::start_without_worker().await;
+        Self { system, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn worker(&self, slots: u32, drain_seconds: u32) -> Process {
+        let (slots, drain) = (slots.to_string(), drain_seconds.to_string());
+        let arguments = ["work", "--slots", &slots, "--drain-seconds", &drain];
+        Process::start(&arguments, &[("NATS_URL", self.system.broker.url())], &self.folder.path().join("log"))
+    }
+
+    /// A run of so many executions that take so long.
+    async fn run(&self, executions: usize, latency_ms: u64) -> String {
+        let cases: Value = (0..executions)
+            .map(|i| json!({ "input": { "q": i.to_string() }, "expected_output": i.to_string() }))
+            .collect();
+        let card = self.system.card("Work", "{{q}}", cases).await;
+        let model = json!({ "id": "scripted:m", "script": { "latency_ms": latency_ms } });
+        self.system.run(&json!({ "card_id": card, "models": [model] })).await
+    }
+
+    /// Waits until a worker of this number of slots has so many jobs in hand.
+    async fn in_flight(&self, slots: i64, jobs: i64) {
+        eventually("the jobs are begun", || async {
+            let fleet = self.system.get("/fleet").await.expect(200).body;
+            let workers = fleet["workers"].as_array().cloned().unwrap_or_default();
+            workers.iter().any(|w| w["slots"] == slots && w["in_flight"] == jobs).then_some(())
+        })
+        .await;
+    }
+
+    async fn counter(&self, name: &str) -> i64 {
+        let head = self.system.store.head().await.expect("the log has an end");
+        let shown = self.system.get(&format!("/queues?min_position={head}")).await.expect(200).body;
+        shown["counters"][name].as_i64().unwrap_or_default()
+    }
+
+    /// Who recorded results, and how often.
+    async fn recorded_by(&self, run: &str) -> Vec<(String, i64)> {
+        sqlx::query_as(
+            "select e.payload::jsonb ->> 'worker', count(*) from es.event e join es.event_type t using (type_id)
+             where t.name in ('execution.finished', 'execution.dead_lettered') and e.payload::jsonb ->> 'run_id' = $1
+             group by 1",
+        )
+        .bind(run)
+        .fetch_all(self.system.store.pool())
+        .await
+        .expect("the log can be read")
+    }
+
+    async fn close(self) {
+        self.system.stop().await;
+    }
+}
+
+/// Waits for the end of a process that was told to stop; not by its wait, which would stop the system in this process.
+async fn stopped(process: &mut Process) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while process.is_running() {
+        assert!(Instant::now() < deadline, "it does not stop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(process.wait().success(), "it ends well");
+}
+
+#[tokio::test]
+async fn j18_what_a_killed_worker_had_is_done_by_another_one() {
+    let yard = Yard::open().await;
+    let mut first = yard.worker(3, 5);
+    let run = yard.run(6, 1_500).await;
+    yard.in_flight(3, 3).await;
+    first.kill();
+    let killed = Instant::now();
+    let _second = yard.worker(8, 5);
+    let ended = yard.system.ended(&run).await;
+    assert_eq!(ended["totals"]["passed"], 6);
+    // The lease of 15 s, and the work.
+    assert!(killed.elapsed() < Duration::from_secs(30), "it took {:?}", killed.elapsed());
+    assert_eq!(yard.recorded_by(&run).await.iter().map(|(_, count)| count).sum::<i64>(), 6);
+    yard.close().await;
+}
+
+#[tokio::test]
+async fn j19_a_frozen_workers_result_is_refused_and_counted() {
+    let yard = Yard::open().await;
+    let first = yard.worker(1, 5);
+    let run = yard.run(1, 2_000).await;
+    yard.in_flight(1, 1).await;
+    first.signal(Signal::SIGSTOP);
+    let _second = yard.worker(2, 5);
+    assert_eq!(yard.system.ended(&run).await["totals"]["passed"], 1);
+    assert_eq!(yard.counter("results_refused").await, 0);
+    first.signal(Signal::SIGCONT);
+    eventually("what it brings is refused", || async { (yard.counter("results_refused").await == 1).then_some(()) })
+        .await;
+    assert_eq!(yard.recorded_by(&run).await.len(), 1, "one result stands");
+    yard.close().await;
+}
+
+#[tokio::test]
+async fn j21_a_job_over_which_three_workers_are_lost_is_given_up() {
+    let yard = Yard::open().await;
+    // Longer than the test: what ends it is its class.
+    let run = yard.run(1, 300_000).await;
+    for slots in 1..=3 {
+        let mut worker = yard.worker(slots, 5);
+        yard.in_flight(i64::from(slots), 1).await;
+        // A worker that has it has asked for it; then it is lost.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        worker.kill();
+    }
+    let _last = yard.worker(4, 5);
+    let ended = yard.system.ended(&run).await;
+    assert_eq!(ended["totals"]["errors"], 1, "{ended:#}");
+    let results = yard.system.results(&run).await;
+    assert_eq!(results[0]["error"]["class"], "worker_lost");
+    yard.close().await;
+}
+
+#[tokio::test]
+async fn j53_a_worker_that_is_stopped_finishes_what_it_has_and_takes_no_more() {
+    let yard = Yard::open().await;
+    let mut first = yard.worker(3, 20);
+    let run = yard.run(12, 1_500).await;
+    yard.in_flight(3, 3).await;
+    first.signal(Signal::SIGTERM);
+    let _second = yard.worker(8, 5);
+    stopped(&mut first).await;
+    assert_eq!(yard.system.ended(&run).await["totals"]["passed"], 12);
+    let mut counts: Vec<i64> = yard.recorded_by(&run).await.into_iter().map(|(_, count)| count).collect();
+    counts.sort_unstable();
+    assert_eq!(counts.iter().sum::<i64>(), 12);
+    // Three that it had, and those that it may have pulled while the signal was on its way.
+    assert!((3..=6).contains(&counts[0]), "{counts:?}");
+    assert_eq!(yard.counter("results_refused").await, 0, "nobody took away what it had");
+    yard.close().await;
+}
+
+#[tokio::test]
+async fn j54_what_a_stopped_worker_can_not_finish_is_handed_back_at_once_and_costs_nothing() {
+    let yard = Yard::open().await;
+    let mut first = yard.worker(2, 1);
+    let run = yard.run(2, 4_000).await;
+    yard.in_flight(2, 2).await;
+    let _second = yard.worker(8, 5);
+    first.signal(Signal::SIGTERM);
+    stopped(&mut first).await;
+    let handed_back = Instant::now();
+    yard.in_flight(8, 2).await;
+    // Heartbeats, by which the test sees it, come every 2 s.
+    assert!(handed_back.elapsed() < Duration::from_secs(5), "begun after {:?}", handed_back.elapsed());
+    assert_eq!(yard.system.ended(&run).await["totals"]["passed"], 2);
+    assert!(yard.system.results(&run).await.iter().all(|result| result["attempt"] == 1));
+    yard.close().await;
+}
