@@ -7,6 +7,7 @@ mod edge;
 mod main_job;
 mod jobs;
 mod readme;
+mod relays;
 mod runs;
 mod up;
 mod workers;

@@ -22,6 +22,8 @@ pub struct TestSystem {
     pub api_key: String,
     /// The store, to look behind the API.
     pub store: Store,
+    /// The database's address.
+    pub database_url: String,
     /// The broker.
     pub broker: TestBroker,
     http: reqwest::Client,
@@ -88,7 +90,7 @@ impl TestSystem {
     /// # Panics
     /// When something does not start.
     pub async fn start() -> Self {
-        Self::start_with(true).await
+        Self::start_with(true, true).await
     }
 
     /// Starts everything but a worker.
@@ -96,17 +98,29 @@ impl TestSystem {
     /// # Panics
     /// When something does not start.
     pub async fn start_without_worker() -> Self {
-        Self::start_with(false).await
+        Self::start_with(true, false).await
     }
 
-    async fn start_with(worker: bool) -> Self {
+    /// Starts what serves and projects, and declares the broker's streams; relays and workers are the test's.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start_without_relay() -> Self {
+        Self::start_with(false, false).await
+    }
+
+    async fn start_with(relay: bool, worker: bool) -> Self {
         let (database, broker) = (TestDatabase::new().await, TestBroker::new().await);
         let store = database.store().await;
         let credentials = pcs_auth::bootstrap(store.pool()).await.expect("accounts work").expect("a first account");
         let lifecycle = Lifecycle::default();
         services::project(&lifecycle, &store);
-        services::relay(&lifecycle, store.clone(), broker.bus().await);
         let bus = broker.bus().await;
+        if relay {
+            services::relay(&lifecycle, store.clone(), broker.bus().await);
+        } else {
+            bus.ensure_topology().await.expect("the streams are declared");
+        }
         eventually("the relay declares its streams", || async { bus.stream_state().await.ok() }).await;
         if worker {
             services::work(&lifecycle, Stage::Front, bus, &work_args()).expect("the worker starts");
@@ -115,7 +129,8 @@ impl TestSystem {
         let address = services::serve(&lifecycle, store.clone(), &listen, Vec::new()).await.expect("it listens");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().expect("a client");
         let url = format!("http://{address}");
-        Self { url, api_key: credentials.api_key, store, broker, http, lifecycle }
+        let (database_url, api_key) = (database.url.clone(), credentials.api_key);
+        Self { url, api_key, store, database_url, broker, http, lifecycle }
     }
 
     /// A request to be sent by hand, with the key.
