@@ -6,7 +6,9 @@ create table jobs.leader (
     one bool primary key default true check (one),
     term bigint not null default 0,
     holder text not null default '',
-    expires_at timestamptz not null default '-infinity'
+    expires_at timestamptz not null default '-infinity',
+    -- Whether the leader's connection to the broker is up.
+    broker bool not null default false
 ) with (fillfactor = 10);
 insert into jobs.leader default values;
 

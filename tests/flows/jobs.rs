@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use pcs_domain::ports::{Clock, System};
 use pcs_tests::eventually;
 use pcs_tests::system::{Answer, TestSystem};
 use reqwest::Method;
@@ -171,8 +172,7 @@ async fn j14_what_is_not_begun_in_time_expires_and_what_is_delayed_waits() {
     assert_eq!((ended["status"].clone(), ended["totals"]["errors"].clone()), (json!("completed"), json!(5)));
     assert!(system.results(&late).await.iter().all(|result| result["error"]["class"] == "expired"));
     drop(system.post("/queues/resume", &json!({ "everything": true })).await.expect(200));
-    let at = time::OffsetDateTime::now_utc() + Duration::from_secs(2);
-    let at = at.format(&time::format_description::well_known::Rfc3339).expect("a time can be written");
+    let at = System.now().plus(Duration::from_secs(2)).to_string();
     let began = Instant::now();
     let delayed = system.run(&json!({ "card_id": card, "models": models, "not_before": at })).await;
     assert_eq!(system.ended(&delayed).await["totals"]["passed"], 5);
@@ -315,5 +315,41 @@ async fn the_fleet_is_known() {
     assert_eq!(fleet["leader"]["led"], true, "{fleet:#}");
     assert_eq!((fleet["workers"][0]["slots"].clone(), fleet["scaling"]["slots"].clone()), (json!(32), json!(32)));
     assert_eq!(fleet["scaling"]["load"], 0.0);
+    let metrics = TestSystem::text(system.request(Method::GET, "/metrics")).await;
+    for line in ["job_worker_slots 32", "job_scheduler_led 1", "job_scheduler_broker_up 1", "job_dead_letters 0"] {
+        assert!(metrics.contains(line), "{line} in\n{metrics}");
+    }
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn j30_without_the_broker_runs_are_accepted_and_done_in_their_order_afterwards() {
+    let mut system = TestSystem::start().await;
+    let card = system.card("Patient", "{{q}}", cases(200)).await;
+    let ready = async |system: &TestSystem| TestSystem::send(system.request(Method::GET, "/readyz")).await;
+    system.broker.stack.nats.as_mut().expect("it is ours").kill9().await;
+    eventually("it is seen", || async { (ready(&system).await.body["degraded"] == true).then_some(()) }).await;
+    assert_eq!(ready(&system).await.expect(200).body["ready"], true, "commands are accepted");
+    let slow = model("m", &json!({ "latency_ms": 30 }));
+    let bulk = system.run(&json!({ "card_id": card, "models": [slow], "lane": "bulk" })).await;
+    let urgent = system.run(&json!({ "card_id": card, "models": [slow], "lane": "hi" })).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(started(&system, &urgent).await, 0);
+    system.broker.stack.nats.as_mut().expect("it is ours").restart().await.expect("it comes back");
+    assert_eq!(system.ended(&urgent).await["totals"]["passed"], 200);
+    assert_eq!(system.ended(&bulk).await["totals"]["passed"], 200);
+    let before: i64 = sqlx::query_scalar(
+        "select count(*) from es.event where category = 3 and payload::jsonb ->> 'run_id' = $1
+             and position < (select max(position) from es.event
+                             where category = 3 and payload::jsonb ->> 'run_id' = $2)",
+    )
+    .bind(&bulk)
+    .bind(&urgent)
+    .fetch_one(system.store.pool())
+    .await
+    .expect("the log can be read");
+    // An eighth of the places goes to whoever waits longest, and the window's last places to whoever is left.
+    assert!(before < 110, "{before} of 200 of the bulk run were done before the urgent one ended");
+    eventually("all is well", || async { (ready(&system).await.body["degraded"] == false).then_some(()) }).await;
     system.stop().await;
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use pcs_domain::ports::{Clock, System};
 use pcs_tests::database::MASTER_KEYS;
 use pcs_tests::eventually;
 use pcs_tests::process::Process;
@@ -77,8 +78,7 @@ async fn j49_a_killed_leader_is_followed_and_what_was_delayed_begins_once() {
     let _worker = start(&system, &["work", "--slots", "4"], folder.path());
     let led = next_term(&system, 0).await;
     let _second = start(&system, &["relay"], folder.path());
-    let at = time::OffsetDateTime::now_utc() + Duration::from_secs(2);
-    let at = at.format(&time::format_description::well_known::Rfc3339).expect("a time can be written");
+    let at = System.now().plus(Duration::from_secs(2)).to_string();
     let card = system.card("Delayed", "{{q}}", json!([{ "input": { "q": "1" }, "expected_output": "1" }])).await;
     let request = json!({ "card_id": card, "models": [{ "id": "echo" }], "not_before": at, "repeats": 20 });
     let running = system.run(&request).await;

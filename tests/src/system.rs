@@ -77,7 +77,13 @@ impl Answer {
 /// How a worker works in tests.
 #[must_use]
 pub fn work_args() -> WorkArgs {
-    WorkArgs { slots: 32, drain_seconds: 5, recordings_dir: examples(), allowed_base_urls: Vec::new() }
+    WorkArgs {
+        slots: 32,
+        drain_seconds: 5,
+        recordings_dir: examples(),
+        allowed_base_urls: Vec::new(),
+        metrics_listen: None,
+    }
 }
 
 fn examples() -> PathBuf {
@@ -123,7 +129,7 @@ impl TestSystem {
         }
         eventually("the relay declares its streams", || async { bus.stream_state().await.ok() }).await;
         if worker {
-            services::work(&lifecycle, Stage::Front, bus, &work_args()).expect("the worker starts");
+            services::work(&lifecycle, Stage::Front, bus, &work_args()).await.expect("the worker starts");
         }
         let listen = ServeArgs { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let address = services::serve(&lifecycle, store.clone(), &listen, Vec::new()).await.expect("it listens");
@@ -147,6 +153,14 @@ impl TestSystem {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("the answer has a body");
         Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    /// Sends a request; answers the body as it is.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn text(request: reqwest::RequestBuilder) -> String {
+        request.send().await.expect("the server answers").text().await.expect("the answer has a body")
     }
 
     /// `GET` below `/api/v1`.

@@ -13,12 +13,14 @@ mod fleet;
 mod hints;
 mod backend;
 mod lease;
+mod measure;
 mod worker;
 
 pub use self::connect::{Bus, BusConfig};
 pub use self::fleet::{Heartbeat, WorkerPresence};
 pub use self::hints::LogHints;
 pub use self::lease::{Delivery, Disposition, Job, JobHandler};
+pub use self::measure::JobMetrics;
 pub use self::questions::{Answering, Responder};
 pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};
 pub use self::tickets::{NewTicket, StreamState};

@@ -14,10 +14,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer;
 
 use crate::backend::{Slots, TicketBackend};
 use crate::fleet::{HEARTBEAT_INTERVAL, Heartbeat};
 use crate::lease::{Delivery, InHand, JobHandler, Orders};
+use crate::measure::JobMetrics;
 use crate::{Bus, BusError, subjects};
 
 /// How often a worker asks whether the runs that it works for are over.
@@ -38,6 +40,8 @@ pub struct WorkerConfig {
     pub drain: Duration,
     /// The version of its program.
     pub build: String,
+    /// What it measures.
+    pub metrics: JobMetrics,
 }
 
 /// Does jobs until told to stop; then takes no more, and finishes those it has, for at most the drain time.
@@ -72,7 +76,8 @@ pub async fn run_worker(
         &helpers,
     );
     let hand_back = control.hand_back.clone();
-    let service = Work { bus, handler, control };
+    let measure = config.metrics.layer(handler.kind());
+    let service = measure.layer(Work { bus, handler, control });
     let worker = WorkerBuilder::new(config.name.as_str()).backend(backend).build(service);
     let stopped = stop.clone();
     let run = worker.run_until(async move {

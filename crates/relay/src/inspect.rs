@@ -5,8 +5,10 @@ mod fleet;
 mod limits;
 mod queues;
 
-pub use self::dead_letters::{DeadLetterFilter, DeadLetterRow, UndoneCount, dead_letters, dead_letters_of, undone};
-pub use self::fleet::{Fleet, Leadership, Scaling, WorkerRow, fleet};
+pub use self::dead_letters::{
+    DeadLetterFilter, DeadLetterRow, UndoneCount, dead_letter_count, dead_letters, dead_letters_of, undone,
+};
+pub use self::fleet::{Fleet, Leadership, Scaling, WorkerRow, fleet, leadership};
 pub use self::limits::{HoldRow, LimitRow, ScheduleRow, holds, limits, schedule, schedules};
 pub use self::queues::{Counters, QueueRow, counters, queues};
 

@@ -83,7 +83,12 @@ impl Leader {
         loop {
             tokio::time::sleep(LEAD_INTERVAL).await;
             let asked = Instant::now();
-            match tokio::time::timeout_at(trusted_until, desk::keep_lead(self.store.pool(), term)).await {
+            match tokio::time::timeout_at(
+                trusted_until,
+                desk::keep_lead(self.store.pool(), term, self.bus.is_connected()),
+            )
+            .await
+            {
                 Ok(Ok(true)) => trusted_until = asked + TRUST,
                 Ok(Ok(false)) | Err(_) => return Err(RelayError::TakenOver { term }),
                 Ok(Err(error)) => {

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::job_gauges::{JobGauges, JobState};
 use crate::projection_gauges::ProjectionGauges;
 
 /// Upper bounds of the latency histogram, in seconds: the usual ones of web services, with finer ones below them, because most requests
@@ -46,6 +47,7 @@ pub struct Metrics {
     head_position: Gauge,
     lag: Family<ProjectionLabels, Gauge>,
     projections: ProjectionGauges,
+    jobs: JobGauges,
     passed_by: Family<EventLabels, Gauge>,
 }
 
@@ -85,6 +87,7 @@ impl Metrics {
             head_position: Gauge::default(),
             lag: Family::default(),
             projections: ProjectionGauges::default(),
+            jobs: JobGauges::default(),
             passed_by: Family::default(),
         };
         metrics.registered()
@@ -102,6 +105,7 @@ impl Metrics {
         let help = "Events that a projection has yet to apply";
         registry.register("projection_lag_events", help, self.lag.clone());
         self.projections.register(registry);
+        self.jobs.register(registry);
         let help = "Events of other builds that readers of this process passed by since its start";
         registry.register("events_passed_by", help, self.passed_by.clone());
         registry.register_collector(Box::new(self.executions.clone()));
@@ -144,6 +148,11 @@ impl Metrics {
             self.lag.get_or_create(&ProjectionLabels { projection: state.name.clone() }).set(state.lag_events);
         }
         self.projections.set(states);
+    }
+
+    /// Notes how the job system is.
+    pub(crate) fn set_jobs(&self, state: &JobState) {
+        self.jobs.set(state);
     }
 
     pub(crate) fn set_passed_by(&self, event: &str, version: i16, times: u64) {

@@ -23,6 +23,11 @@ pub trait ReadinessCheck: Send + Sync {
     /// Its name in the answer, such as `broker`.
     fn name(&self) -> &str;
 
+    /// Whether the process can't do its work without it; else it only does less.
+    fn is_required(&self) -> bool {
+        true
+    }
+
     /// Looks now.
     fn check(&self) -> Checked<'_>;
 }
@@ -39,6 +44,8 @@ pub(crate) struct CheckReport {
     pub(crate) name: String,
     /// Whether all is well.
     pub(crate) ok: bool,
+    /// Whether the process can't do its work without it.
+    pub(crate) required: bool,
     /// How it is, in a few words.
     pub(crate) detail: String,
 }
@@ -46,8 +53,10 @@ pub(crate) struct CheckReport {
 /// What all checks found.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub(crate) struct ReadinessReport {
-    /// Whether every check is well.
+    /// Whether every check that is required is well: commands and reads are answered.
     pub(crate) ready: bool,
+    /// Whether a check that is not required is not: commands are accepted, and what follows from them waits.
+    pub(crate) degraded: bool,
     /// One line per check.
     pub(crate) checks: Vec<CheckReport>,
 }
@@ -60,6 +69,7 @@ impl Readiness {
             Arc::new(Database(store.clone())),
             Arc::new(Projections(store.clone())),
             Arc::new(Subscriptions(store.clone())),
+            Arc::new(Scheduler(store.clone())),
         ];
         checks.extend(others);
         Self { checks }
@@ -72,9 +82,10 @@ impl Readiness {
             let found = found.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())));
             let ok = found.is_ok();
             let (Ok(detail) | Err(detail)) = found;
-            checks.push(CheckReport { name: check.name().to_owned(), ok, detail });
+            checks.push(CheckReport { name: check.name().to_owned(), ok, required: check.is_required(), detail });
         }
-        ReadinessReport { ready: checks.iter().all(|check| check.ok), checks }
+        let ready = checks.iter().all(|check| check.ok || !check.required);
+        ReadinessReport { ready, degraded: checks.iter().any(|check| !check.ok && !check.required), checks }
     }
 }
 
@@ -120,6 +131,31 @@ impl ReadinessCheck for Projections {
             };
             let detail = format!("{name} is the furthest behind, by {lag} events");
             if *lag > LAG_MAX { Err(detail) } else { Ok(detail) }
+        })
+    }
+}
+
+/// Whether runs make progress. Without a scheduler, or a broker, commands are accepted and their work waits.
+struct Scheduler(Store);
+
+impl ReadinessCheck for Scheduler {
+    fn name(&self) -> &str {
+        "scheduler"
+    }
+
+    fn is_required(&self) -> bool {
+        false
+    }
+
+    fn check(&self) -> Checked<'_> {
+        Box::pin(async {
+            let leader = pcs_relay::inspect::leadership(self.0.pool()).await;
+            let leader = leader.map_err(|_| "not known: the database does not answer".to_owned())?;
+            match (leader.led, leader.broker) {
+                (false, _) => Err("no relay leads: runs are accepted and wait".to_owned()),
+                (true, false) => Err("the relay does not reach the broker: runs are accepted and wait".to_owned()),
+                (true, true) => Ok(format!("term {}, {} events behind", leader.term, leader.lag_events)),
+            }
         })
     }
 }

@@ -124,7 +124,7 @@ impl Work {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let bus = connect_bus(&self.nats, "pcs work").await?;
-        services::work(&lifecycle, Stage::Front, bus, &self.work)?;
+        services::work(&lifecycle, Stage::Front, bus, &self.work).await?;
         lifecycle.run_until_signal().await
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pcs_auth::Authenticator;
-use pcs_bus::{Bus, BusConfig, WorkerConfig, run_worker};
+use pcs_bus::{Bus, BusConfig, JobMetrics, WorkerConfig, run_worker};
 use pcs_domain::ports::{IdSource, System};
 use pcs_projections::RunnerConfig;
 use pcs_providers::{Gateway, GatewayConfig, ProviderKind, Secret};
 use pcs_server::{AppState, Readiness, ReadinessCheck, Server, ServerConfig};
 use pcs_store::Store;
 use pcs_worker_test_execution::TestExecution;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::{ServeArgs, WorkArgs};
@@ -99,17 +101,35 @@ async fn exchange_hints(store: &Store, broker: &BusConfig, stop: &CancellationTo
 /// Starts a worker.
 ///
 /// # Errors
-/// Where the settings of the model providers are wrong.
-pub fn work(lifecycle: &Lifecycle, stage: Stage, bus: Bus, args: &WorkArgs) -> anyhow::Result<()> {
+/// Where the settings of the model providers are wrong, or the address of the metrics is taken.
+pub async fn work(lifecycle: &Lifecycle, stage: Stage, bus: Bus, args: &WorkArgs) -> anyhow::Result<()> {
+    let metrics = JobMetrics::default();
+    if let Some(address) = args.metrics_listen {
+        serve_metrics(lifecycle, address, &metrics).await?;
+    }
     let gateway = Arc::new(Gateway::new(gateway_config(args))?);
     let config = WorkerConfig {
         name: worker_name(),
         slots: args.slots,
         drain: args.drain(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
+        metrics,
     };
     let handler = Arc::new(TestExecution::new(bus.clone(), gateway, config.name.clone()));
     lifecycle.start(stage, "work", |stop| async move { Ok(run_worker(bus, config, handler, stop).await?) });
+    Ok(())
+}
+
+async fn serve_metrics(lifecycle: &Lifecycle, address: SocketAddr, metrics: &JobMetrics) -> anyhow::Result<()> {
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{address} can't be listened on; choose another with --metrics-listen"))?;
+    tracing::info!(address = %listener.local_addr()?, "serving metrics");
+    lifecycle.start(Stage::Readers, "metrics of the worker", |stop| async move {
+        Ok(pcs_server::metrics_server(listener, Arc::new(registry), stop).await?)
+    });
     Ok(())
 }
 

@@ -140,6 +140,9 @@ pub struct WorkArgs {
     /// Addresses that a model's `base_url` may lead to, beside loopback ones; comma-separated.
     #[arg(long, env = "PCS_ALLOWED_BASE_URLS", value_delimiter = ',')]
     pub allowed_base_urls: Vec<String>,
+    /// Where Prometheus reads this worker's metrics, such as 127.0.0.1:9464; nowhere where it is not given.
+    #[arg(long, env = "PCS_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl WorkArgs {

@@ -130,7 +130,7 @@ impl Up {
         services::project(services, &store);
         services::relay(services, store.clone(), bus.clone());
         if !self.no_worker {
-            services::work(services, Stage::Front, bus.clone(), &self.work)?;
+            services::work(services, Stage::Front, bus.clone(), &self.work).await?;
         }
         let checks: Vec<Arc<dyn ReadinessCheck>> = vec![Arc::new(BrokerCheck { bus })];
         let address = services::serve(services, store, &self.serve, checks).await?;
@@ -200,6 +200,10 @@ struct BrokerCheck {
 impl ReadinessCheck for BrokerCheck {
     fn name(&self) -> &str {
         "broker"
+    }
+
+    fn is_required(&self) -> bool {
+        false
     }
 
     fn check(&self) -> Checked<'_> {

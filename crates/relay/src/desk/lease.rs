@@ -22,13 +22,14 @@ pub(crate) async fn take_lead(pool: &PgPool, holder: &str) -> Result<Option<i64>
     Ok(term)
 }
 
-/// Says that the leader is still there; false where another term has begun.
-pub(crate) async fn keep_lead(pool: &PgPool, term: i64) -> Result<bool, RelayError> {
+/// Says that the leader is still there, and whether it has the broker; false where another term has begun.
+pub(crate) async fn keep_lead(pool: &PgPool, term: i64, broker: bool) -> Result<bool, RelayError> {
     let kept = sqlx::query(
-        "update jobs.leader set expires_at = clock_timestamp() + make_interval(secs => $2) where term = $1",
+        "update jobs.leader set expires_at = clock_timestamp() + make_interval(secs => $2), broker = $3 where term = $1",
     )
     .bind(term)
     .bind(LEASE.as_secs_f64())
+    .bind(broker)
     .execute(pool)
     .await?;
     Ok(kept.rows_affected() == 1)

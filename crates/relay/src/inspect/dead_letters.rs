@@ -125,3 +125,11 @@ pub async fn undone(
     .fetch_all(pool)
     .await
 }
+
+/// How many dead letters there are, of all tenants.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn dead_letter_count(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from jobs.undone where class is not null").fetch_one(pool).await
+}

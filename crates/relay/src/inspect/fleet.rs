@@ -31,6 +31,10 @@ pub struct Leadership {
     pub term: i64,
     /// Whether somebody leads now.
     pub led: bool,
+    /// Whether the leader's connection to the broker is up.
+    pub broker: bool,
+    /// Events that the scheduler has yet to read.
+    pub lag_events: i64,
 }
 
 /// What an autoscaler needs to know.
@@ -60,12 +64,24 @@ pub struct Fleet {
 /// Longer silences end a worker; a leader that is gone leaves its rows behind.
 const SILENCE_MAX_SECONDS: f64 = 15.0;
 
+const LEADERSHIP: &str =
+    "select term, expires_at > clock_timestamp() as led, broker and expires_at > clock_timestamp() as broker,
+    (select position from es.head) - (select position from jobs.cursor) as lag_events from jobs.leader";
+
+/// Who schedules, and how it is.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn leadership(pool: &PgPool) -> Result<Leadership, sqlx::Error> {
+    sqlx::query_as(LEADERSHIP).fetch_one(pool).await
+}
+
 /// The fleet as its leader heard it last.
 ///
 /// # Errors
 /// Where the database does not answer.
 pub async fn fleet(pool: &PgPool) -> Result<Fleet, sqlx::Error> {
-    let leader = sqlx::query_as("select term, expires_at > clock_timestamp() as led from jobs.leader").fetch_one(pool);
+    let leader = leadership(pool);
     let workers = sqlx::query_as(
         "select worker, kind, slots, in_flight, draining, build,
                 extract(epoch from clock_timestamp() - since)::float8 as known_for_seconds,

@@ -122,6 +122,10 @@ pub(crate) struct LeadershipDoc {
     term: i64,
     /// Whether somebody leads now.
     led: bool,
+    /// Whether its connection to the broker is up.
+    broker: bool,
+    /// Events that the scheduler has yet to read.
+    lag_events: i64,
 }
 
 /// A worker that was heard of lately.

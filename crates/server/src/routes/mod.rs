@@ -15,6 +15,8 @@ pub(crate) mod projections;
 pub(crate) mod past;
 pub(crate) mod system;
 
+pub(crate) use system::OPENMETRICS;
+
 use std::time::Duration;
 
 use axum::Router;

@@ -8,16 +8,18 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use pcs_relay::inspect;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::job_gauges::{JobState, TENANT};
 use crate::openapi;
 use crate::problem::Problem;
 use crate::readiness::ReadinessReport;
 use crate::state::AppState;
 
 /// The media type of the text that Prometheus reads.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Longest time for what is measured in the database: a scrape that takes too long is lost as a whole.
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -73,6 +75,18 @@ async fn readyz(State(state): State<AppState>) -> Response {
     (status, Json(report)).into_response()
 }
 
+async fn job_state(state: &AppState) -> Result<JobState, sqlx::Error> {
+    let pool = state.store().pool();
+    Ok(JobState {
+        queues: inspect::queues(pool, None).await?,
+        fleet: inspect::fleet(pool).await?,
+        limits: inspect::limits(pool, TENANT).await?,
+        holds: inspect::holds(pool, TENANT).await?,
+        counters: inspect::counters(pool).await?,
+        dead_letters: inspect::dead_letter_count(pool).await?,
+    })
+}
+
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "The metrics")))]
@@ -90,6 +104,11 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
         Ok((Err(error), _)) => tracing::warn!(error = %error, "the head of the log could not be measured"),
         Ok((_, Err(error))) => tracing::warn!(error = %error, "the lag of projections could not be measured"),
         Err(_) => tracing::warn!("the database was too slow to measure the log"),
+    }
+    match tokio::time::timeout(MEASURE_TIMEOUT, job_state(&state)).await {
+        Ok(Ok(jobs)) => metrics.set_jobs(&jobs),
+        Ok(Err(error)) => tracing::warn!(error = %error, "the job system could not be measured"),
+        Err(_) => tracing::warn!("the database was too slow to measure the job system"),
     }
     for passed in state.store().passed_by() {
         metrics.set_passed_by(&passed.type_name, passed.schema_version, passed.times);
