@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what a test needs and does not get is its failure")]
 
+mod broker;
 mod cards;
 mod edge;
 mod main_job;

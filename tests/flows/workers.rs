@@ -24,7 +24,7 @@ impl Yard {
     fn worker(&self, slots: u32, drain_seconds: u32) -> Process {
         let (slots, drain) = (slots.to_string(), drain_seconds.to_string());
         let arguments = ["work", "--slots", &slots, "--drain-seconds", &drain];
-        Process::start(&arguments, &[("NATS_URL", self.system.broker.url())], &self.folder.path().join("log"))
+        Process::start(&arguments, &[("NATS_URL", &self.system.broker.worker_url())], &self.folder.path().join("log"))
     }
 
     /// A run of so many executions that take so long.

@@ -99,6 +99,14 @@ impl TestSystem {
         Self::start_with(true, true).await
     }
 
+    /// Starts everything on a broker, with streams on so many of its nodes.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start_on(broker: TestBroker, replicas: usize) -> Self {
+        Self::start_parts(broker, replicas, (true, true)).await
+    }
+
     /// Starts everything but a worker.
     ///
     /// # Panics
@@ -116,20 +124,27 @@ impl TestSystem {
     }
 
     async fn start_with(relay: bool, worker: bool) -> Self {
-        let (database, broker) = (TestDatabase::new().await, TestBroker::new().await);
+        Self::start_parts(TestBroker::new().await, 1, (relay, worker)).await
+    }
+
+    async fn start_parts(broker: TestBroker, replicas: usize, (relay, worker): (bool, bool)) -> Self {
+        let database = TestDatabase::new().await;
         let store = database.store().await;
         let credentials = pcs_auth::bootstrap(store.pool()).await.expect("accounts work").expect("a first account");
         let lifecycle = Lifecycle::default();
         services::project(&lifecycle, &store);
-        let bus = broker.bus().await;
+        let bus = broker.bus().await.with_replicas(replicas);
         if relay {
-            services::relay(&lifecycle, store.clone(), broker.bus().await);
+            services::relay(&lifecycle, store.clone(), broker.bus().await.with_replicas(replicas));
         } else {
             bus.ensure_topology().await.expect("the streams are declared");
         }
         eventually("the relay declares its streams", || async { bus.stream_state().await.ok() }).await;
         if worker {
-            services::work(&lifecycle, Stage::Front, bus, &work_args()).await.expect("the worker starts");
+            // With a worker's rights only.
+            services::work(&lifecycle, Stage::Front, broker.worker_bus().await, &work_args())
+                .await
+                .expect("the worker starts");
         }
         let listen = ServeArgs { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let address = services::serve(&lifecycle, store.clone(), &listen, Vec::new()).await.expect("it listens");

@@ -37,6 +37,7 @@ const SUBSCRIPTION_LEN_MAX: usize = 65_536;
 pub struct Bus {
     pub(crate) client: async_nats::Client,
     pub(crate) jetstream: jetstream::Context,
+    pub(crate) replicas: usize,
     url: String,
 }
 
@@ -59,7 +60,13 @@ impl Bus {
             .max_ack_inflight(PUBLISH_INFLIGHT_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Ok(Self { client, jetstream, url })
+        Ok(Self { client, jetstream, replicas: 1, url })
+    }
+
+    /// The same connection, with streams declared on so many nodes of a cluster.
+    #[must_use]
+    pub fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
     }
 
     /// Whether the connection is up. While it is not, the client keeps what is published and sends it all later.
@@ -114,7 +121,12 @@ impl std::fmt::Debug for Bus {
 fn credentials(servers: &[ServerAddr]) -> ConnectOptions {
     let first = servers.first();
     match (first.and_then(ServerAddr::username), first.and_then(ServerAddr::password)) {
-        (Some(user), Some(password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
+        // Answers come to an inbox that is called after the user: what a user may listen to can then be granted by name.
+        (Some(user), Some(password)) => {
+            let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+            let is_token = user.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            if is_token { options.custom_inbox_prefix(format!("_INBOX_{user}")) } else { options }
+        }
         (Some(token), None) => ConnectOptions::with_token(token.to_owned()),
         (None, _) => ConnectOptions::new(),
     }

@@ -25,13 +25,15 @@ impl Bus {
     /// Where the broker does not answer or refuses a declaration.
     pub async fn ensure_topology(&self) -> Result<(), BusError> {
         for (name, declaration) in STREAMS {
-            let config: stream::Config = parse(name, declaration)?;
+            let mut config: stream::Config = parse(name, declaration)?;
+            config.num_replicas = self.replicas;
             self.jetstream
                 .create_or_update_stream(config)
                 .await
                 .map_err(|error| BusError::Topology { name: name.to_owned(), message: error.to_string() })?;
         }
         for (name, declaration) in CONSUMERS {
+            // As many replicas as its stream has, which is what 0 means.
             let config: consumer::pull::Config = parse(name, declaration)?;
             self.jetstream
                 .create_consumer_on_stream(config, JOBS)

@@ -28,8 +28,14 @@ pub struct Credentials {
 pub struct Endpoints {
     /// PostgreSQL, with the password.
     pub database_url: String,
-    /// NATS, with the password.
+    /// NATS, with the password, for the relay and for operators.
     pub nats_url: String,
+    /// NATS for workers; where there is none, that of the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_nats_url: Option<String>,
+    /// NATS for servers and projections; where there is none, that of the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_nats_url: Option<String>,
 }
 
 impl Credentials {

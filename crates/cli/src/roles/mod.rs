@@ -37,6 +37,10 @@ pub struct Relay {
     keys: KeyArgs,
     #[command(flatten)]
     nats: NatsArgs,
+    /// On how many nodes of a NATS cluster each stream is kept: 3 in production.
+    #[arg(long, env = "PCS_NATS_REPLICAS", default_value_t = 1, value_parser = clap::builder::TypedValueParser::map(
+        clap::builder::PossibleValuesParser::new(["1", "3", "5"]), |text| text.parse::<usize>().unwrap_or(1)))]
+    nats_replicas: usize,
 }
 
 /// `pcs project`.
@@ -92,7 +96,7 @@ impl Relay {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, self.keys.source(), "pcs relay").await?;
-        let bus = connect_bus(&self.nats, "pcs relay").await?;
+        let bus = connect_bus(self.nats.url()?, "pcs relay").await?.with_replicas(self.nats_replicas);
         start_hints(&lifecycle, &store, &self.nats, "pcs relay hints");
         services::relay(&lifecycle, store, bus);
         lifecycle.run_until_signal().await
@@ -123,7 +127,7 @@ impl Work {
     pub async fn execute(self) -> anyhow::Result<()> {
         telemetry::start(LOG_FILTER);
         let lifecycle = Lifecycle::default();
-        let bus = connect_bus(&self.nats, "pcs work").await?;
+        let bus = connect_bus(self.nats.worker_url()?, "pcs work").await?;
         services::work(&lifecycle, Stage::Front, bus, &self.work).await?;
         lifecycle.run_until_signal().await
     }
@@ -160,6 +164,6 @@ fn start_hints(lifecycle: &Lifecycle, store: &Store, nats: &NatsArgs, name: &str
     }
 }
 
-async fn connect_bus(nats: &NatsArgs, name: &str) -> anyhow::Result<Bus> {
-    Ok(Bus::connect(&BusConfig { url: nats.url()?, name: name.to_owned() }).await?)
+async fn connect_bus(url: String, name: &str) -> anyhow::Result<Bus> {
+    Ok(Bus::connect(&BusConfig { url, name: name.to_owned() }).await?)
 }

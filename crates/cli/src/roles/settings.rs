@@ -102,18 +102,31 @@ pub struct NatsArgs {
 }
 
 impl NatsArgs {
-    /// The address, given or found.
+    /// The address for the relay and for operators, given or found.
     ///
     /// # Errors
     /// Where there is none.
     pub fn url(&self) -> anyhow::Result<String> {
-        let found = || Endpoints::nearest().map(|endpoints| endpoints.nats_url);
+        self.given_or(|endpoints| endpoints.nats_url)
+    }
+
+    /// The address for a worker, given or found.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(super) fn worker_url(&self) -> anyhow::Result<String> {
+        self.given_or(|endpoints| endpoints.worker_nats_url.unwrap_or(endpoints.nats_url))
+    }
+
+    fn given_or(&self, of: impl FnOnce(Endpoints) -> String) -> anyhow::Result<String> {
+        let found = || Endpoints::nearest().map(of);
         self.nats_url.clone().or_else(found).context("set NATS_URL, or start `pcs up` in this folder")
     }
 
     /// The broker for a role that works without one, only slower to see what others do.
     pub(super) fn for_hints(&self, name: &str) -> Option<BusConfig> {
-        Some(BusConfig { url: self.url().ok()?, name: name.to_owned() })
+        let url = self.given_or(|endpoints| endpoints.server_nats_url.unwrap_or(endpoints.nats_url)).ok()?;
+        Some(BusConfig { url, name: name.to_owned() })
     }
 }
 

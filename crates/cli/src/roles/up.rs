@@ -16,7 +16,7 @@ use crate::client::connection::Connection;
 use crate::commands::run::RunArgs;
 use crate::lifecycle::{self, Lifecycle, Stage};
 use crate::local::{self, Credentials, Endpoints, LOCAL_DIR};
-use crate::stack::{LocalStack, StackConfig};
+use crate::stack::{LocalStack, NatsServer, StackConfig};
 use crate::telemetry;
 
 /// What `pcs up` logs where nothing else is said: people read its progress lines.
@@ -75,7 +75,12 @@ impl Up {
             stack = LocalStack::start(&config, &|line| say(line)) => stack?,
             signal = lifecycle::signal() => return signal,
         };
-        let endpoints = Endpoints { database_url: stack.database_url.clone(), nats_url: stack.nats_url.clone() };
+        let endpoints = Endpoints {
+            database_url: stack.database_url.clone(),
+            nats_url: stack.nats_url.clone(),
+            worker_nats_url: stack.nats.as_ref().map(NatsServer::worker_url),
+            server_nats_url: stack.nats.as_ref().map(NatsServer::server_url),
+        };
         let mut services = Lifecycle::default();
         let result = tokio::select! {
             result = self.start_and_wait(&endpoints, &mut services) => result,
@@ -108,7 +113,7 @@ impl Up {
     }
 
     async fn start_services(&self, endpoints: &Endpoints, services: &Lifecycle) -> anyhow::Result<SocketAddr> {
-        let Endpoints { database_url, nats_url } = endpoints;
+        let Endpoints { database_url, nats_url, worker_nats_url, server_nats_url } = endpoints;
         let pool = sqlx::PgPool::connect(database_url).await.context("the database can't be reached")?;
         pcs_store::migrate(&pool).await?;
         let new = pcs_auth::bootstrap(&pool).await?;
@@ -125,12 +130,15 @@ impl Up {
         let store = Store::connect(&config).await?;
         let bus = Bus::connect(&BusConfig { url: nats_url.clone(), name: "pcs up".to_owned() }).await?;
         // For roles that run beside this process, such as a second `pcs serve`.
-        let broker = BusConfig { url: nats_url.clone(), name: "pcs up hints".to_owned() };
+        let server_url = server_nats_url.as_ref().unwrap_or(nats_url);
+        let broker = BusConfig { url: server_url.clone(), name: "pcs up hints".to_owned() };
         services::hints(services, store.clone(), broker);
         services::project(services, &store);
         services::relay(services, store.clone(), bus.clone());
         if !self.no_worker {
-            services::work(services, Stage::Front, bus.clone(), &self.work).await?;
+            let worker_url = worker_nats_url.as_ref().unwrap_or(nats_url);
+            let bus = Bus::connect(&BusConfig { url: worker_url.clone(), name: "pcs up work".to_owned() }).await?;
+            services::work(services, Stage::Front, bus, &self.work).await?;
         }
         let checks: Vec<Arc<dyn ReadinessCheck>> = vec![Arc::new(BrokerCheck { bus })];
         let address = services::serve(services, store, &self.serve, checks).await?;

@@ -19,11 +19,12 @@ use super::stale;
 use super::state;
 
 pub(super) const SERVER_NAME: &str = "nats-server";
-const USER: &str = "pcs";
+/// The users of `nats/server.conf`, each with the file of its password.
+const USERS: [(&str, &str); 3] =
+    [("pcs", "nats.password"), ("worker", "nats-worker.password"), ("server", "nats-server.password")];
 const FOLDER: &str = "nats";
 const CONFIG_FILE: &str = "server.conf";
 const PID_FILE: &str = "nats.pid";
-const PASSWORD_FILE: &str = "nats.password";
 const LOG_FILE: &str = "logs/nats.log";
 /// The name nats-server gives to its folder below `store_dir`.
 const JETSTREAM_FOLDER: &str = "jetstream";
@@ -49,7 +50,8 @@ pub struct NatsServer {
     binary: NatsBinary,
     folder: PathBuf,
     log: PathBuf,
-    password: String,
+    /// In the order of [`USERS`].
+    passwords: [String; 3],
     ports: NatsPorts,
     process: Supervised,
 }
@@ -60,11 +62,12 @@ impl NatsServer {
         let (folder, log) = (data_dir.join(FOLDER), data_dir.join(LOG_FILE));
         private_folder(&folder)?;
         private_folder(log.parent().unwrap_or(data_dir))?;
-        // Streams do not depend on the password, so a lost one is simply made anew.
-        let password = state::password(&data_dir.join(PASSWORD_FILE), None)?;
-        state::write_secret(&folder.join(CONFIG_FILE), &render_config(&folder, &password, ports))?;
+        // Streams do not depend on the passwords, so a lost one is simply made anew.
+        let [pcs, worker, server] = USERS.map(|(_, file)| state::password(&data_dir.join(file), None));
+        let passwords = [pcs?, worker?, server?];
+        state::write_secret(&folder.join(CONFIG_FILE), &render_config(&folder, &passwords, ports))?;
         let process = launch(&binary, &folder, &log, ports)?;
-        let mut server = Self { binary, folder, log, password, ports, process };
+        let mut server = Self { binary, folder, log, passwords, ports, process };
         server.until_ready().await?;
         Ok(server)
     }
@@ -74,8 +77,24 @@ impl NatsServer {
         self.process.pid()
     }
 
+    /// The address for the relay and for operators.
     pub fn url(&self) -> String {
-        format!("nats://{USER}:{}@127.0.0.1:{}", self.password, self.ports.client)
+        self.url_of(0)
+    }
+
+    /// The address for workers.
+    pub fn worker_url(&self) -> String {
+        self.url_of(1)
+    }
+
+    /// The address for servers and projections.
+    pub fn server_url(&self) -> String {
+        self.url_of(2)
+    }
+
+    fn url_of(&self, user: usize) -> String {
+        let ((user, _), password) = (USERS[user], &self.passwords[user]);
+        format!("nats://{user}:{password}@127.0.0.1:{}", self.ports.client)
     }
 
     pub fn ports(&self) -> NatsPorts {
@@ -145,13 +164,15 @@ fn launch(binary: &NatsBinary, folder: &Path, log: &Path, ports: NatsPorts) -> R
     })
 }
 
-fn render_config(folder: &Path, password: &str, ports: NatsPorts) -> String {
+fn render_config(folder: &Path, [password, worker, server]: &[String; 3], ports: NatsPorts) -> String {
     let quoted = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
     TEMPLATE
         .replace("{{client_port}}", &ports.client.to_string())
         .replace("{{monitor_port}}", &ports.monitor.to_string())
         .replace("{{pid_file}}", &quoted(&folder.join(PID_FILE)))
         .replace("{{password}}", password)
+        .replace("{{worker_password}}", worker)
+        .replace("{{server_password}}", server)
         .replace("{{store_dir}}", &quoted(folder))
         .replace("{{memory_bytes_max}}", &MEMORY_BYTES_MAX.to_string())
         .replace("{{file_bytes_max}}", &FILE_BYTES_MAX.to_string())
@@ -174,7 +195,8 @@ mod tests {
     #[test]
     fn the_config_has_every_word_filled_in_and_stays_on_the_loopback_address() {
         let ports = NatsPorts { client: 20_001, monitor: 20_002 };
-        let config = render_config(Path::new("/data/with \"quote\"/nats"), "secret", ports);
+        let passwords = ["secret", "secret-2", "secret-3"].map(str::to_owned);
+        let config = render_config(Path::new("/data/with \"quote\"/nats"), &passwords, ports);
         let settings: String = config.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
         assert!(!settings.contains("{{"), "{config}");
         assert!(config.contains("\nhost: 127.0.0.1\nport: 20001\n"));
