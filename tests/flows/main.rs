@@ -6,6 +6,7 @@ mod broker;
 mod cards;
 mod edge;
 mod main_job;
+mod job_commands;
 mod jobs;
 mod readme;
 mod relays;

@@ -29,9 +29,15 @@ enum Command {
     /// Make, change and look at cards
     #[command(subcommand)]
     Card(commands::card::CardCommand),
-    /// Look at runs and cancel them
+    /// Look at runs, cancel and repeat them
     #[command(subcommand)]
     Runs(commands::runs::RunsCommand),
+    /// Look at the job system and steer it
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
+    /// Look at schedules, make and end them
+    #[command(subcommand)]
+    Schedules(commands::schedules::SchedulesCommand),
     /// Look into the event store, verify it, and carry it elsewhere
     Es(commands::es::EsArgs),
     /// Serve the HTTP API
@@ -60,6 +66,8 @@ async fn execute(command: Command) -> ExitCode {
         Command::Run(args) => return commands::finish(args.execute().await),
         Command::Card(card) => return commands::finish(card.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),
+        Command::Jobs(jobs) => return commands::finish(jobs.execute().await),
+        Command::Schedules(schedules) => return commands::finish(schedules.execute().await),
         Command::Es(es) => return commands::finish(es.execute().await),
         Command::Up(up) => up.execute().await,
         Command::Serve(serve) => serve.execute().await,

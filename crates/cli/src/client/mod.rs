@@ -6,6 +6,7 @@ pub mod wire;
 pub mod run_wire;
 pub mod cards;
 pub mod runs;
+pub mod jobs;
 mod retry;
 #[cfg(test)]
 pub(crate) mod fake_server;

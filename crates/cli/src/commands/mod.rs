@@ -3,7 +3,9 @@
 pub mod run;
 pub mod card;
 pub mod es;
+pub mod jobs;
 pub mod runs;
+pub mod schedules;
 pub mod exit;
 pub mod output;
 pub mod page;

@@ -12,7 +12,7 @@ use crate::client::runs::ResultFilter;
 
 const NAME_CHARS_MAX: usize = 40;
 
-/// Look at runs and stop them.
+/// Look at runs, stop and repeat them.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum RunsCommand {
     /// List runs, the newest first
@@ -21,6 +21,8 @@ pub enum RunsCommand {
     Show(Show),
     /// Stop a run
     Cancel(Cancel),
+    /// Run again what a run left undone: its errors, and what was not done when it was cancelled
+    Retry(Retry),
     /// List the results of a run
     Results(Results),
 }
@@ -68,6 +70,22 @@ pub struct Cancel {
     pub json: bool,
 }
 
+/// `runs retry`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Retry {
+    /// The run's id
+    pub run: String,
+    /// Only its errors, or only what was not done
+    #[arg(long, value_parser = ["errors", "unfinished"])]
+    pub only: Option<String>,
+    /// Only these kinds of errors, such as timeout
+    #[arg(long)]
+    pub class: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `runs results`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Results {
@@ -108,6 +126,7 @@ impl RunsCommand {
             Self::List(args) => list(api, &args, output).await,
             Self::Show(args) => show(api, &args, output).await,
             Self::Cancel(args) => cancel(api, &args, output).await,
+            Self::Retry(args) => retry(api, &args, output).await,
             Self::Results(args) => results(api, args, output).await,
         }?;
         Ok(ExitStatus::Success)
@@ -176,6 +195,21 @@ async fn cancel(api: &Api, cancel: &Cancel, output: &mut Output) -> Result<(), C
         return output.json(&run);
     }
     output.line(&format!("{} {}", run.status, run.id))
+}
+
+async fn retry(api: &Api, args: &Retry, output: &mut Output) -> Result<(), CliError> {
+    let only = args.only.as_deref();
+    let body = serde_json::json!({
+        "errors": only != Some("unfinished"),
+        "unfinished": only != Some("errors") && args.class.is_empty(),
+        "classes": args.class,
+    });
+    let run = api.act(reqwest::Method::POST, &["runs", target::run_id(&args.run)?, "retry"], &body).await?;
+    if args.json {
+        return output.json(&run);
+    }
+    let planned = &run["totals"]["planned"];
+    output.line(&format!("requested {} with {planned} executions", run["id"].as_str().unwrap_or_default()))
 }
 
 async fn results(api: &Api, args: Results, output: &mut Output) -> Result<(), CliError> {
