@@ -33,6 +33,7 @@ gen:
 bench: build
 	$(CARGO) build --release --locked -p pcs-bench
 	$(CARGO) build --release --locked --manifest-path bench/peers/Cargo.toml --target-dir target/peers
+	cd bench/peers-node && npm ci --no-audit --no-fund --silent
 	target/release/pcs-bench $(NAME)
 
 ## A small real model behind an OpenAI-compatible address on this machine; Ctrl-C stops it.

@@ -22,10 +22,10 @@ const SERVER_MIB_MAX: f64 = 300.0;
 const READY_MAX: Duration = Duration::from_secs(120);
 
 /// A child that is ended in order, or killed when we fail.
-struct Role(Child);
+pub(crate) struct Role(Child);
 
 impl Role {
-    fn start(arguments: &[&str], folder: &Path, log: &str) -> anyhow::Result<Self> {
+    pub(crate) fn start(arguments: &[&str], folder: &Path, log: &str) -> anyhow::Result<Self> {
         let log = std::fs::File::create(folder.join(log))?;
         let program = std::env::current_exe()?.with_file_name("pcs");
         let child = Command::new(&program)
@@ -47,7 +47,7 @@ impl Role {
         Ok(kib / 1024.0)
     }
 
-    fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
         self.0.wait()?;
         Ok(())
@@ -68,7 +68,7 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     let system = Role::start(&up, folder.path(), "up.log")?;
     let endpoints = wait_for(&local.join("endpoints.json"))?;
     let credentials = wait_for(&local.join("credentials.json"))?;
-    let nats = endpoints["nats_url"].as_str().context("no NATS address")?;
+    let nats = endpoints["worker_nats_url"].as_str().context("no NATS address")?;
     let work = ["work", "--slots", "64", "--nats-url", nats];
     let workers = [Role::start(&work, folder.path(), "w1.log")?, Role::start(&work, folder.path(), "w2.log")?];
     let pool = sqlx::PgPool::connect(endpoints["database_url"].as_str().context("no database address")?).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-fn wait_for(path: &Path) -> anyhow::Result<Value> {
+pub(crate) fn wait_for(path: &Path) -> anyhow::Result<Value> {
     let deadline = Instant::now() + READY_MAX;
     loop {
         if let Ok(text) = std::fs::read_to_string(path) {

@@ -7,6 +7,7 @@ mod append;
 mod growth;
 mod ground;
 mod gsm8k;
+mod jobs;
 mod memory;
 mod peers;
 mod pgbench;
@@ -36,18 +37,20 @@ enum Benchmark {
     Tail,
     Rebuild,
     Gsm8k,
+    Jobs,
     Snapshot,
     Growth,
     Memory,
 }
 
 impl Benchmark {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Append,
         Self::Visible,
         Self::Tail,
         Self::Rebuild,
         Self::Gsm8k,
+        Self::Jobs,
         Self::Snapshot,
         Self::Growth,
         Self::Memory,
@@ -61,6 +64,7 @@ impl Benchmark {
             Self::Tail => "tail",
             Self::Rebuild => "rebuild",
             Self::Gsm8k => "gsm8k",
+            Self::Jobs => "jobs",
             Self::Snapshot => "snapshot",
             Self::Growth => "growth",
             Self::Memory => "memory",
@@ -85,6 +89,7 @@ impl Benchmark {
             Self::Tail => tail::measure(settings).await,
             Self::Rebuild => rebuild::measure(settings).await,
             Self::Gsm8k => gsm8k::measure(settings).await,
+            Self::Jobs => jobs::measure(settings).await,
             Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,

@@ -69,7 +69,7 @@ pub(crate) fn keep(name: &str, rows: &[Row]) -> anyhow::Result<()> {
     let path = root().join("bench/latest.json");
     let kept = std::fs::read_to_string(&path).unwrap_or_else(|_| "[]".to_owned());
     let mut all: Vec<Row> = serde_json::from_str(&kept).context("bench/latest.json is damaged; delete it")?;
-    all.retain(|row| row.name.split(' ').next() != Some(name));
+    all.retain(|row| row.name.split([' ', ',']).next() != Some(name));
     all.extend(rows.iter().cloned());
     all.sort_by(|a, b| a.name.cmp(&b.name));
     std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&all)?))?;

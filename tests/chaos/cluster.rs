@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pcs::stack::{LocalStack, StackConfig};
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{Store, StoreConfig};
@@ -16,6 +18,7 @@ use tempfile::TempDir;
 pub(crate) enum Victim {
     Server,
     Relay,
+    SecondRelay,
     Projector,
     FirstWorker,
     SecondWorker,
@@ -24,9 +27,10 @@ pub(crate) enum Victim {
 }
 
 impl Victim {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Server,
         Self::Relay,
+        Self::SecondRelay,
         Self::Projector,
         Self::FirstWorker,
         Self::SecondWorker,
@@ -40,7 +44,7 @@ pub(crate) struct Cluster {
     folder: TempDir,
     stack: LocalStack,
     server: Process,
-    relay: Process,
+    relays: [Process; 2],
     projector: Process,
     workers: [Process; 2],
     listen: String,
@@ -71,7 +75,7 @@ impl Cluster {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build().expect("a client");
         let cluster = Self {
             server: start(&["serve", "--listen", &listen]),
-            relay: start(&["relay"]),
+            relays: [start(&["relay"]), start(&["relay"])],
             projector: start(&["project"]),
             workers: [start(&["work", "--slots", "8"]), start(&["work", "--slots", "8"])],
             folder,
@@ -92,7 +96,8 @@ impl Cluster {
         let listen = self.listen.clone();
         match victim {
             Victim::Server => self.restart(&["serve", "--listen", &listen], |cluster| &mut cluster.server),
-            Victim::Relay => self.restart(&["relay"], |cluster| &mut cluster.relay),
+            Victim::Relay => self.restart(&["relay"], |cluster| &mut cluster.relays[0]),
+            Victim::SecondRelay => self.restart(&["relay"], |cluster| &mut cluster.relays[1]),
             Victim::Projector => self.restart(&["project"], |cluster| &mut cluster.projector),
             Victim::FirstWorker => self.restart(&["work", "--slots", "8"], |cluster| &mut cluster.workers[0]),
             Victim::SecondWorker => self.restart(&["work", "--slots", "8"], |cluster| &mut cluster.workers[1]),
@@ -122,8 +127,10 @@ impl Cluster {
         if !self.server.is_running() {
             self.restart(&["serve", "--listen", &listen], |cluster| &mut cluster.server);
         }
-        if !self.relay.is_running() {
-            self.restart(&["relay"], |cluster| &mut cluster.relay);
+        for place in 0..self.relays.len() {
+            if !self.relays[place].is_running() {
+                self.restart(&["relay"], |cluster| &mut cluster.relays[place]);
+            }
         }
         if !self.projector.is_running() {
             self.restart(&["project"], |cluster| &mut cluster.projector);
@@ -133,6 +140,39 @@ impl Cluster {
                 self.restart(&["work", "--slots", "8"], |cluster| &mut cluster.workers[place]);
             }
         }
+    }
+
+    /// Freezes a process and lets it go on after a while, which may be beyond every lease; to the others it looks as if the
+    /// network to it were cut.
+    pub(crate) async fn freeze(&mut self, victim: Victim, time: Duration) {
+        let pid = match victim {
+            Victim::Server => self.server.pid(),
+            Victim::Relay => self.relays[0].pid(),
+            Victim::SecondRelay => self.relays[1].pid(),
+            Victim::Projector => self.projector.pid(),
+            Victim::FirstWorker => self.workers[0].pid(),
+            Victim::SecondWorker => self.workers[1].pid(),
+            Victim::Broker => self.stack.nats.as_ref().expect("it is ours").pid(),
+            Victim::Database => self.stack.postgres.as_ref().expect("it is ours").pid(),
+        };
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+        // It may have ended by itself; then there is nothing to freeze.
+        let frozen = kill(pid, Signal::SIGSTOP).is_ok();
+        tokio::time::sleep(time).await;
+        if frozen {
+            kill(pid, Signal::SIGCONT).ok();
+        }
+        self.revive();
+    }
+
+    /// What is left on the desk, after all runs are over: executions, places for calls, runs.
+    pub(crate) async fn left_over(&self) -> (i64, i64, i64) {
+        let pool = sqlx::PgPool::connect(&self.stack.database_url).await.expect("the database answers");
+        let left = sqlx::query_as(
+            "select (select count(*) from jobs.execution), (select count(*) from jobs.reservation),
+                    (select count(*) from jobs.run)",
+        );
+        left.fetch_one(&pool).await.expect("the desk answers")
     }
 
     pub(crate) async fn wipe_broker(&mut self) {
@@ -156,6 +196,16 @@ impl Cluster {
             if response.status().is_success() { response.json().await.ok() } else { None }
         })
         .await
+    }
+
+    /// Sends a `PUT` until it is acknowledged.
+    pub(crate) async fn put(&self, path: &str, body: &Value) {
+        eventually("the command is acknowledged", || async {
+            let url = format!("http://{}/api/v1{path}", self.listen);
+            let response = self.http.put(url).bearer_auth(&self.api_key).json(body).send().await.ok()?;
+            response.status().is_success().then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn card(&self, cases: usize) -> String {
@@ -190,7 +240,7 @@ impl Cluster {
                     count(*) filter (where (e.payload::jsonb ->> 'passed')::bool),
                     count(*) filter (where t.name = 'execution.dead_lettered')
              from es.event e join es.event_type t using (type_id)
-             where e.category = 3 and t.name <> 'execution.attempt_failed' and e.payload::jsonb ->> 'run_id' = $1",
+             where e.category = 3 and t.name not in ('execution.attempt_failed', 'execution.snoozed') and e.payload::jsonb ->> 'run_id' = $1",
         )
         .bind(run)
         .fetch_one(store.pool())
@@ -231,17 +281,19 @@ impl Cluster {
             (state.messages == 0).then_some(())
         })
         .await;
-        let Self { stack, server, relay, projector, workers, .. } = self;
-        drop((server, relay, projector, workers));
+        let Self { stack, server, relays, projector, workers, .. } = self;
+        drop((server, relays, projector, workers));
         stack.stop().await;
     }
 }
 
 fn start(log: &std::path::Path, stack: &LocalStack, role: &[&str]) -> Process {
+    let worker_url = stack.nats.as_ref().map(pcs::stack::NatsServer::worker_url);
+    let nats_url = worker_url.filter(|_| role[0] == "work").unwrap_or_else(|| stack.nats_url.clone());
     let recordings = repository().join("examples").display().to_string();
     let environment = [
         ("DATABASE_URL", stack.database_url.as_str()),
-        ("NATS_URL", stack.nats_url.as_str()),
+        ("NATS_URL", nats_url.as_str()),
         ("PCS_RECORDINGS_DIR", recordings.as_str()),
         ("PCS_LOG", "info,sqlx=error,async_nats=warn"),
     ];

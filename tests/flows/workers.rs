@@ -171,3 +171,24 @@ async fn j54_what_a_stopped_worker_can_not_finish_is_handed_back_at_once_and_cos
     assert!(yard.system.results(&run).await.iter().all(|result| result["attempt"] == 1));
     yard.close().await;
 }
+
+#[tokio::test]
+async fn j46_the_place_of_a_worker_that_died_with_it_comes_back() {
+    let yard = Yard::open().await;
+    let system = &yard.system;
+    let put = system.request(reqwest::Method::PUT, "/api/v1/limits/scripted:m").json(&json!({ "concurrency": 1 }));
+    drop(TestSystem::send(put).await.expect(200));
+    let mut first = yard.worker(1, 5);
+    let run = yard.run(3, 1_000).await;
+    eventually("it has the one place", || async {
+        let limits = system.get("/limits").await.expect(200).body;
+        (limits["items"][0]["in_flight"] == 1).then_some(())
+    })
+    .await;
+    first.kill();
+    let _second = yard.worker(2, 5);
+    let killed = Instant::now();
+    assert_eq!(system.ended(&run).await["totals"]["passed"], 3);
+    assert!(killed.elapsed() < Duration::from_secs(40), "it took {:?}", killed.elapsed());
+    yard.close().await;
+}

@@ -186,7 +186,7 @@ fn nothing_names_the_machine_it_was_written_on() {
 }
 
 /// The groups of the acceptance list and how many cases each has.
-const CASES: [(char, usize); 16] = [
+const CASES: [(char, usize); 17] = [
     ('A', 19),
     ('I', 10),
     ('M', 4),
@@ -203,6 +203,7 @@ const CASES: [(char, usize); 16] = [
     ('T', 1),
     ('X', 4),
     ('O', 7),
+    ('J', 61),
 ];
 
 #[test]
