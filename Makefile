@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PCS = target/release/pcs
 
-.PHONY: up build test test-rust fmt lint gen bench model
+.PHONY: up build test test-rust fmt lint gen bench chaos model
 
 ## Build, start PostgreSQL, NATS and every role here, and run the demo suite the first time.
 up: build
@@ -35,6 +35,11 @@ bench: build
 	$(CARGO) build --release --locked --manifest-path bench/peers/Cargo.toml --target-dir target/peers
 	cd bench/peers-node && npm ci --no-audit --no-fund --silent
 	target/release/pcs-bench $(NAME)
+
+## Kill, freeze and wipe at random for ten minutes; what it says is kept in docs/chaos.md.
+chaos:
+	$(CARGO) build --locked -p pcs
+	PCS_CHAOS_SECONDS=600 $(CARGO) test --locked -p pcs-tests --test chaos j61 -- --nocapture
 
 ## A small real model behind an OpenAI-compatible address on this machine; Ctrl-C stops it.
 model:

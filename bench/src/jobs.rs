@@ -53,13 +53,20 @@ const PEERS: [Peer; 3] = [
 ];
 
 /// The system with two workers, and its API.
-struct System {
+pub(crate) struct System {
     url: String,
     key: String,
     http: reqwest::Client,
 }
 
 impl System {
+    /// The API that credentials lead to.
+    pub(crate) fn of(credentials: &Value) -> anyhow::Result<Self> {
+        let text = |field: &str| credentials[field].as_str().map(str::to_owned).context("no credentials");
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { url: text("url")?, key: text("api_key")?, http })
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let response = request.bearer_auth(&self.key).send().await?;
         let (status, text) = (response.status(), response.text().await?);
@@ -69,7 +76,7 @@ impl System {
         Ok(serde_json::from_str(&text)?)
     }
 
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.send(self.http.post(format!("{}/api/v1{path}", self.url)).json(body)).await
     }
 
@@ -77,10 +84,11 @@ impl System {
         self.send(self.http.get(format!("{}/api/v1{path}", self.url))).await
     }
 
-    async fn card(&self) -> anyhow::Result<String> {
+    /// A card with so many cases.
+    pub(crate) async fn card(&self, cases: usize) -> anyhow::Result<String> {
         let card = self.post("/cards", &json!({ "title": "no-op", "prompt": "{{q}}" })).await?;
         let id = card["id"].as_str().context("no id")?.to_owned();
-        let cases: Vec<Value> = (0..CASES).map(|nth| json!({ "input": { "q": nth.to_string() } })).collect();
+        let cases: Vec<Value> = (0..cases).map(|nth| json!({ "input": { "q": nth.to_string() } })).collect();
         self.post(&format!("/cards/{id}/cases"), &json!({ "cases": cases })).await?;
         Ok(id)
     }
@@ -119,9 +127,8 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     let workers = [Role::start(&work, folder.path(), "w1.log")?, Role::start(&work, folder.path(), "w2.log")?];
     let database = endpoints["database_url"].as_str().context("no database address")?;
     let pool = PgPool::connect(database).await?;
-    let text = |field: &str| credentials[field].as_str().map(str::to_owned).context("no credentials");
-    let api = System { url: text("url")?, key: text("api_key")?, http: reqwest::Client::builder().no_proxy().build()? };
-    let card = api.card().await?;
+    let api = System::of(&credentials)?;
+    let card = api.card(CASES).await?;
     let mut ours = Vec::new();
     // The first run warms up; it does not count.
     for round in 0..=settings.rounds {

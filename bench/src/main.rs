@@ -16,6 +16,7 @@ mod report;
 mod results;
 mod settings;
 mod snapshot;
+mod start;
 mod tail;
 mod visible;
 
@@ -38,19 +39,21 @@ enum Benchmark {
     Rebuild,
     Gsm8k,
     Jobs,
+    Start,
     Snapshot,
     Growth,
     Memory,
 }
 
 impl Benchmark {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Append,
         Self::Visible,
         Self::Tail,
         Self::Rebuild,
         Self::Gsm8k,
         Self::Jobs,
+        Self::Start,
         Self::Snapshot,
         Self::Growth,
         Self::Memory,
@@ -65,6 +68,7 @@ impl Benchmark {
             Self::Rebuild => "rebuild",
             Self::Gsm8k => "gsm8k",
             Self::Jobs => "jobs",
+            Self::Start => "start",
             Self::Snapshot => "snapshot",
             Self::Growth => "growth",
             Self::Memory => "memory",
@@ -90,6 +94,7 @@ impl Benchmark {
             Self::Rebuild => rebuild::measure(settings).await,
             Self::Gsm8k => gsm8k::measure(settings).await,
             Self::Jobs => jobs::measure(settings).await,
+            Self::Start => start::measure(settings).await,
             Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,

@@ -82,7 +82,7 @@ fn page(rows: &[Row]) -> anyhow::Result<String> {
     let mut page = String::from(
         "# Benchmarks\n\nWritten by `make bench`. Each row is measured beside a peer or a limit in the same run on the \
          same machine; only the ratios travel.\nThe harness is in `bench/`; `make bench NAME=append` runs one. `growth` and \
-         `memory` take many minutes and run only by their\nname. The peers are in `bench/peers`.\n\n",
+         `memory` take many minutes and run only by their\nname. The peers are in `bench/peers` and `bench/peers-node`.\n\n",
     );
     writeln!(page, "{}", table(rows)?)?;
     Ok(page)

@@ -12,6 +12,7 @@ use pcs_domain::prompt_card::TestCase;
 use pcs_providers::Gateway;
 use pcs_sealing::{Hello, SealError};
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use crate::attempt;
 use crate::place::{self, Place};
@@ -191,6 +192,19 @@ impl TestExecution {
     }
 }
 
+/// What every line that is logged for a job says: the request that caused it, and which attempt at what it is.
+fn span(ticket: &Ticket) -> tracing::Span {
+    // version-trace-parent-flags: the trace is the second part.
+    let trace = ticket.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default();
+    tracing::info_span!(
+        "job",
+        trace.id = trace,
+        run.id = %ticket.cell.run_id,
+        execution.id = %ticket.cell.id(),
+        attempt = ticket.attempt,
+    )
+}
+
 fn unsealable(error: SealError) -> Obstacle {
     tracing::warn!(%error, "a data subject's case can't be worked on now");
     Obstacle::Relay
@@ -208,7 +222,8 @@ impl JobHandler for TestExecution {
                 Err(error) => return Disposition::Unreadable(error.to_string()),
             };
             let _working = self.working.begin(&ticket);
-            match self.work(ticket, &job).await {
+            let span = span(&ticket);
+            match self.work(ticket, &job).instrument(span).await {
                 Ok(()) | Err(Obstacle::Unwanted) => Disposition::Done,
                 Err(Obstacle::Relay) => Disposition::Later(RELAY_RETRY),
             }
