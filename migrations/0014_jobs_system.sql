@@ -58,9 +58,10 @@ alter table jobs.execution alter column queue_id set not null;
 drop index jobs.execution_of_run;
 drop index jobs.execution_oldest;
 drop index jobs.execution_waiting;
+-- Few are handed out at a time: what is looked for among them by its age is found among all of them.
+drop index jobs.execution_dispatched;
 create index execution_of_queue on jobs.execution (queue_id, place) where state = 0;
 create index execution_of_queue_out on jobs.execution (queue_id) where state = 1;
-create index execution_dispatch on jobs.execution (dispatch_id) where dispatch_id is not null;
 
 -- What ended without an answer: dead letters with their class, and what had no result when its run was cancelled.
 create table jobs.undone (

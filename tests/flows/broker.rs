@@ -71,6 +71,25 @@ async fn a_worker_has_the_subjects_of_its_kind_and_no_others() {
 }
 
 #[tokio::test]
+async fn the_relay_answers_to_inboxes_only() {
+    let system = TestSystem::start().await;
+    let (client, _errors) = connect(&system.broker.worker_url()).await;
+    let operator = connect(system.broker.url()).await.0;
+    let mut tickets = operator.subscribe("pcs.job.>").await.expect("it may listen to everything");
+    operator.flush().await.expect("it is sent");
+    let question = json!({ "ended": { "runs": [] } }).to_string();
+    client
+        .publish_with_reply("pcs.ask.test_execution", "pcs.job.std.llm.test_execution.forged", question.clone().into())
+        .await
+        .expect("it is sent");
+    let answer = client.request("pcs.ask.test_execution", question.into()).await.expect("an inbox is answered");
+    assert!(answer.payload.starts_with(b"{\"ended\""));
+    let forged = tokio::time::timeout(Duration::from_millis(300), futures_util::StreamExt::next(&mut tickets)).await;
+    assert!(forged.is_err(), "the relay published a ticket for a worker");
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn a_run_goes_on_when_a_node_of_the_cluster_is_killed() {
     let system = TestSystem::start_on(TestBroker::cluster().await, 3).await;
     let mut system = system;

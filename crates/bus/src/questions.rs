@@ -16,6 +16,8 @@ use crate::{Bus, BusError, subjects};
 
 /// The name under which relays share requests: each goes to one of them.
 const QUEUE_GROUP: &str = "relay";
+/// What every inbox begins with, whatever user it is called after.
+const INBOXES: &str = "_INBOX";
 /// Requests of one kind that are worked on at once; the rest waits in the subscription.
 const ANSWERS_INFLIGHT_MAX: usize = 2_048;
 
@@ -112,7 +114,8 @@ where
             message = requests.next() => message,
         };
         let Some(message) = message else { break };
-        let Some(reply_to) = message.reply else { continue };
+        // Only to an inbox: the relay may publish everywhere, and whoever asks must not choose where.
+        let Some(reply_to) = message.reply.filter(|reply| reply.starts_with(INBOXES)) else { continue };
         match serde_json::from_slice::<Q>(&message.payload) {
             Ok(question) => {
                 let (bus, work) = (bus.clone(), Arc::clone(&work));

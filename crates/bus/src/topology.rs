@@ -26,7 +26,10 @@ impl Bus {
     pub async fn ensure_topology(&self) -> Result<(), BusError> {
         for (name, declaration) in STREAMS {
             let mut config: stream::Config = parse(name, declaration)?;
-            config.num_replicas = self.replicas;
+            // Never fewer than there are: a relay that was started without the setting must not make a cluster forgetful.
+            let kept =
+                self.jetstream.get_stream(name).await.map_or(1, |stream| stream.cached_info().config.num_replicas);
+            config.num_replicas = self.replicas.max(kept);
             self.jetstream
                 .create_or_update_stream(config)
                 .await

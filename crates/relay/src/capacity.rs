@@ -29,7 +29,7 @@ pub(crate) async fn reserve(store: &Store, run: &RunContext, wanted: &Reserve) -
     match desk::reserve(pool, wanted, (model.provider(), &model.id, run.request.lane.name())).await? {
         Ok(start_in_ms) => Ok(Reply::Reserved { start_in_ms }),
         Err(pause) => {
-            desk::snooze(pool, wanted.claim.dispatch_id, pause).await?;
+            desk::snooze(pool, wanted.cell.id(), wanted.claim.dispatch_id, pause).await?;
             Ok(Reply::Snoozed)
         }
     }

@@ -33,11 +33,7 @@ pub(crate) async fn fill_window(
         return Ok(0);
     }
     let window = (presence.slots() * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-    let room = window.saturating_sub(desk::dispatched(store.pool()).await?).min(RELEASE_LEN_MAX);
-    if room == 0 {
-        return Ok(0);
-    }
-    let released = desk::release(store.pool(), term, room).await?;
+    let released = desk::release(store.pool(), term, window, RELEASE_LEN_MAX).await?;
     if released.is_empty() {
         return Ok(0);
     }

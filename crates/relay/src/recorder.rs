@@ -126,7 +126,7 @@ impl Recorder {
                 // It may have been recorded just before the worker had to stop.
                 let execution = self.store.load::<Execution>(tenant, cell.id().0).await?.state;
                 if matches!(execution, Execution::Waiting { .. }) {
-                    desk::hand_back(self.store.pool(), &claim).await?;
+                    desk::hand_back(self.store.pool(), cell.id(), &claim).await?;
                 }
                 Ok(Reply::Noted)
             }
@@ -164,7 +164,7 @@ impl Recorder {
     /// them: it is given up.
     async fn claimed(&self, tenant: TenantId, cell: ExecutionRef, claim: &Claim) -> Result<Reply, RelayError> {
         let alive: Vec<String> = self.presence.workers().into_iter().map(|seen| seen.heartbeat.worker).collect();
-        let lost = desk::claim(self.store.pool(), claim, &alive).await?;
+        let lost = desk::claim(self.store.pool(), cell.id(), claim, &alive).await?;
         if lost < WORKERS_LOST_MAX {
             return Ok(Reply::Wanted { wanted: true });
         }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{begin_as_leader, lane};
+use super::{begin, begin_as_leader, lane};
 use crate::RelayError;
 
 /// Of so many places one goes to whoever waits longest, whatever the lane.
@@ -83,7 +83,13 @@ pub(crate) async fn put_back(connection: &mut PgConnection, again: &[Again]) -> 
 
 /// How many executions are handed out.
 pub(crate) async fn dispatched(pool: &PgPool) -> Result<usize, RelayError> {
-    let count: i64 = sqlx::query_scalar("select count(*) from jobs.execution where state = 1").fetch_one(pool).await?;
+    let mut transaction = begin(pool).await?;
+    count_dispatched(&mut transaction).await
+}
+
+async fn count_dispatched(connection: &mut PgConnection) -> Result<usize, RelayError> {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from jobs.execution where state = 1").fetch_one(connection).await?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -100,9 +106,20 @@ async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
 /// The more important lanes go first, but an eighth of the places goes to whoever waits longest, whatever its lane:
 /// without it an endless stream of important runs would keep a bulk run from ever ending. Within a lane tenants share by
 /// their weights, and within a tenant its runs take turns: a small run does not wait behind a large one.
-pub(crate) async fn release(pool: &PgPool, term: i64, limit: usize) -> Result<Vec<Released>, RelayError> {
-    let places = u32::try_from(limit).unwrap_or(u32::MAX);
+///
+/// As many are taken as the window has room for, beside those that are handed out already; at most `limit`.
+pub(crate) async fn release(
+    pool: &PgPool,
+    term: i64,
+    window: usize,
+    limit: usize,
+) -> Result<Vec<Released>, RelayError> {
     let mut transaction = begin_as_leader(pool, term).await?;
+    let room = window.saturating_sub(count_dispatched(&mut transaction).await?).min(limit);
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    let places = u32::try_from(room).unwrap_or(u32::MAX);
     wake(&mut transaction).await?;
     let released = sqlx::query_as(include_str!("../../queries/release.sql"))
         .bind(i64::from(places))
@@ -150,12 +167,13 @@ pub(crate) async fn take_all_back(pool: &PgPool) -> Result<u64, RelayError> {
 
 /// Hand-overs that are older than an age.
 pub(crate) async fn dispatched_before(pool: &PgPool, age: Duration) -> Result<Vec<DispatchId>, RelayError> {
+    let mut transaction = begin(pool).await?;
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "select dispatch_id from jobs.execution
          where state = 1 and dispatched_at < clock_timestamp() - make_interval(secs => $1)",
     )
     .bind(age.as_secs_f64())
-    .fetch_all(pool)
+    .fetch_all(&mut *transaction)
     .await?;
     Ok(ids.into_iter().map(DispatchId).collect())
 }

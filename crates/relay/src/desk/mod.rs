@@ -26,9 +26,12 @@ const INSERT_LEN_MAX: usize = 10_000;
 /// Begins a transaction whose commit does not wait for the disk. The desk follows from the log: what a crash takes from
 /// it, cursor and all, is read again, and a hand-over that it forgets is made again. The log itself always waits.
 ///
-/// A process that is frozen in the middle of it must not keep its locks from the next leader.
+/// A process that is frozen in the middle of it must not keep its locks from the next leader. And the tables are read by
+/// their indexes, in order: how many rows are in which state changes faster than the planner's statistics, and only such a
+/// scan marks the entries of rows that are gone, so that the next one passes over them (docs/decisions/0041).
 pub(crate) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RelayError> {
-    let begin = "begin; set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '2s'";
+    let begin = "begin; set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '2s';
+                 set local enable_seqscan = off; set local enable_bitmapscan = off";
     Ok(pool.begin_with(begin).await?)
 }
 

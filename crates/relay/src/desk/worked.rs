@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pcs_domain::execution::Answer;
-use pcs_domain::ids::{DispatchId, TenantId};
+use pcs_domain::ids::{DispatchId, ExecutionId, TenantId};
 use pcs_domain::jobs::test_execution::{Claim, KIND, Reserve};
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -23,37 +23,49 @@ const CIRCUIT_DOUBLINGS_MAX: i32 = 4;
 /// Notes that a worker has a hand-over that was delivered before; answers how many workers were lost over it.
 ///
 /// The one before is lost where it is not among those that are alive, and did not hand back.
-pub(crate) async fn claim(pool: &PgPool, claim: &Claim, alive: &[String]) -> Result<i16, RelayError> {
+pub(crate) async fn claim(
+    pool: &PgPool,
+    execution: ExecutionId,
+    claim: &Claim,
+    alive: &[String],
+) -> Result<i16, RelayError> {
     let lost: Option<i16> = sqlx::query_scalar(
         "update jobs.execution set
              lost = lost + case when claimed_by is null or claimed_by = $2 or claimed_by = any($3) then 0 else 1 end
                          + case when claimed_by is null then 1 else 0 end,
              claimed_by = $2
-         where dispatch_id = $1 returning lost",
+         where execution_id = $4 and dispatch_id = $1 returning lost",
     )
     .bind(claim.dispatch_id.0)
     .bind(&claim.worker)
     .bind(alive)
+    .bind(execution.0)
     .fetch_optional(pool)
     .await?;
     Ok(lost.unwrap_or(0))
 }
 
 /// Takes a job back from a worker that stops: it is handed out anew, at once.
-pub(crate) async fn hand_back(pool: &PgPool, claim: &Claim) -> Result<(), RelayError> {
-    snooze(pool, claim.dispatch_id, Duration::ZERO).await?;
+pub(crate) async fn hand_back(pool: &PgPool, execution: ExecutionId, claim: &Claim) -> Result<(), RelayError> {
+    snooze(pool, execution, claim.dispatch_id, Duration::ZERO).await?;
     release_place(pool, claim.dispatch_id).await
 }
 
 /// Takes a hand-over back for a while; its attempt keeps its number.
-pub(crate) async fn snooze(pool: &PgPool, dispatch: DispatchId, pause: Duration) -> Result<(), RelayError> {
+pub(crate) async fn snooze(
+    pool: &PgPool,
+    execution: ExecutionId,
+    dispatch: DispatchId,
+    pause: Duration,
+) -> Result<(), RelayError> {
     sqlx::query(
         "update jobs.execution set state = 2, dispatch_id = null, claimed_by = null,
                                    not_before = clock_timestamp() + make_interval(secs => $2)
-         where state = 1 and dispatch_id = $1",
+         where execution_id = $3 and state = 1 and dispatch_id = $1",
     )
     .bind(dispatch.0)
     .bind(pause.as_secs_f64())
+    .bind(execution.0)
     .execute(pool)
     .await?;
     Ok(())
