@@ -33,7 +33,6 @@ gen:
 bench: build
 	$(CARGO) build --release --locked -p pcs-bench
 	$(CARGO) build --release --locked --manifest-path bench/peers/Cargo.toml --target-dir target/peers
-	cd bench/peers-node && npm ci --no-audit --no-fund --silent
 	target/release/pcs-bench $(NAME)
 
 ## Kill, freeze and wipe at random for ten minutes; what it says is kept in docs/chaos.md.

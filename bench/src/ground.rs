@@ -1,4 +1,4 @@
-//! A durable PostgreSQL of our own with an empty store: where everything but the main job is measured.
+//! A durable PostgreSQL of our own with an empty store, and a broker where jobs are measured.
 
 use std::path::Path;
 
@@ -21,12 +21,21 @@ pub(crate) struct Ground {
 impl Ground {
     /// Starts the server, with fsync as in `pcs up`, and migrates its first database.
     pub(crate) async fn prepare() -> anyhow::Result<Self> {
+        Self::start(Some("nats://not.used".to_owned())).await
+    }
+
+    /// The same with a broker beside it.
+    pub(crate) async fn prepare_with_broker() -> anyhow::Result<Self> {
+        Self::start(None).await
+    }
+
+    async fn start(nats_url: Option<String>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = StackConfig {
             data_dir: folder.path().join("stack"),
             cache_dir: ".local/cache".into(),
             database_url: None,
-            nats_url: Some("nats://not.used".to_owned()),
+            nats_url,
             durable: true,
         };
         let stack = LocalStack::start(&config, &|line| eprintln!("  {line}")).await?;
@@ -41,6 +50,10 @@ impl Ground {
 
     pub(crate) fn url(&self) -> &str {
         &self.stack.database_url
+    }
+
+    pub(crate) fn nats_url(&self) -> &str {
+        &self.stack.nats_url
     }
 
     /// Makes another, empty database on the same server; answers its address. The name is a constant of ours.

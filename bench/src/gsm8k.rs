@@ -1,15 +1,12 @@
 //! The main job: 5,276 executions through PostgreSQL, JetStream and two worker processes, with their memory.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::report::{Row, Target};
+use crate::role::{self, Role, wait_for};
 use crate::settings::{Settings, median};
 
 /// Executions per second that have to be recorded and graded.
@@ -18,47 +15,6 @@ const FLOOR_PER_SECOND: f64 = 3_000.0;
 const WORKER_MIB_MAX: f64 = 100.0;
 /// Memory of the process with the server, the relay and the projections, in MiB.
 const SERVER_MIB_MAX: f64 = 300.0;
-/// Longest wait for the system to be ready.
-const READY_MAX: Duration = Duration::from_secs(120);
-
-/// A child that is ended in order, or killed when we fail.
-pub(crate) struct Role(Child);
-
-impl Role {
-    pub(crate) fn start(arguments: &[&str], folder: &Path, log: &str) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(folder.join(log))?;
-        let program = std::env::current_exe()?.with_file_name("pcs");
-        let child = Command::new(&program)
-            .args(arguments)
-            .env("PCS_CACHE_DIR", PathBuf::from(".local/cache"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("{} does not start", program.display()))?;
-        Ok(Self(child))
-    }
-
-    /// The most memory that it has had, in MiB.
-    fn peak_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kib / 1024.0)
-    }
-
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
-        self.0.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-    }
-}
 
 pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
@@ -68,7 +24,7 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     let system = Role::start(&up, folder.path(), "up.log")?;
     let endpoints = wait_for(&local.join("endpoints.json"))?;
     let credentials = wait_for(&local.join("credentials.json"))?;
-    let nats = endpoints["worker_nats_url"].as_str().context("no NATS address")?;
+    let nats = endpoints["nats_url"].as_str().context("no NATS address")?;
     let work = ["work", "--slots", "64", "--nats-url", nats];
     let workers = [Role::start(&work, folder.path(), "w1.log")?, Role::start(&work, folder.path(), "w2.log")?];
     let pool = sqlx::PgPool::connect(endpoints["database_url"].as_str().context("no database address")?).await?;
@@ -101,22 +57,9 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-pub(crate) fn wait_for(path: &Path) -> anyhow::Result<Value> {
-    let deadline = Instant::now() + READY_MAX;
-    loop {
-        if let Ok(text) = std::fs::read_to_string(path) {
-            return Ok(serde_json::from_str(&text)?);
-        }
-        if Instant::now() > deadline {
-            bail!("{} did not appear within {READY_MAX:?}", path.display());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// Runs the suite with the real program; answers the run's id.
 fn run(credentials: &Value) -> anyhow::Result<String> {
-    let output = Command::new(std::env::current_exe()?.with_file_name("pcs"))
+    let output = Command::new(role::program()?)
         .args(["run", "examples/gsm8k/suite.yaml", "--json"])
         .env("PCS_URL", credentials["url"].as_str().context("no address")?)
         .env("PCS_API_KEY", credentials["api_key"].as_str().context("no key")?)

@@ -4,19 +4,26 @@
 //! `docs/benchmarks.md`. Every row is a ratio: absolute numbers belong to one machine on one day.
 
 mod append;
+mod fair;
 mod growth;
 mod ground;
 mod gsm8k;
+mod job_peers;
 mod jobs;
 mod memory;
+mod noting;
 mod peers;
 mod pgbench;
 mod rebuild;
+mod redis;
 mod report;
 mod results;
+mod role;
 mod settings;
+mod slots;
 mod snapshot;
 mod start;
+mod system;
 mod tail;
 mod visible;
 
@@ -40,13 +47,15 @@ enum Benchmark {
     Gsm8k,
     Jobs,
     Start,
+    Fair,
+    Slots,
     Snapshot,
     Growth,
     Memory,
 }
 
 impl Benchmark {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Append,
         Self::Visible,
         Self::Tail,
@@ -54,6 +63,8 @@ impl Benchmark {
         Self::Gsm8k,
         Self::Jobs,
         Self::Start,
+        Self::Fair,
+        Self::Slots,
         Self::Snapshot,
         Self::Growth,
         Self::Memory,
@@ -69,6 +80,8 @@ impl Benchmark {
             Self::Gsm8k => "gsm8k",
             Self::Jobs => "jobs",
             Self::Start => "start",
+            Self::Fair => "fair",
+            Self::Slots => "slots",
             Self::Snapshot => "snapshot",
             Self::Growth => "growth",
             Self::Memory => "memory",
@@ -95,6 +108,8 @@ impl Benchmark {
             Self::Gsm8k => gsm8k::measure(settings).await,
             Self::Jobs => jobs::measure(settings).await,
             Self::Start => start::measure(settings).await,
+            Self::Fair => fair::measure(settings).await,
+            Self::Slots => slots::measure(settings).await,
             Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,

@@ -14,6 +14,7 @@ mod global_order;
 mod log_rules;
 mod folds;
 mod projection_rules;
+mod places;
 mod privacy;
 mod evolution;
 mod evolution_check;
