@@ -182,19 +182,19 @@ declare
     a_now timestamptz := clock_timestamp();
     begins timestamptz := a_now;
     known timestamptz;
-    held timestamptz;
     taken bigint;
 begin
     select start_at into known from jobs.reservation where dispatch_id = a_dispatch;
     if found then
         return greatest(0, extract(epoch from known - a_now) * 1000)::bigint;
     end if;
-    select max(until) into held from jobs.hold
+    -- The job goes back to the desk at once: it is not handed out while it is held.
+    perform from jobs.hold
     where tenant_id = a_tenant and until > a_now and (
         scope = 'everything' or (scope = 'provider' and value = a_provider) or (scope = 'model' and value = a_model)
         or (scope = 'lane' and value = a_lane) or (scope = 'kind' and value = a_kind));
-    if held is not null then
-        return -least(60000, greatest(1, extract(epoch from least(held, a_now + interval '1 minute') - a_now) * 1000))::bigint;
+    if found then
+        return -1;
     end if;
     -- A circuit that was open lets one call through, to find out.
     if exists (select from jobs.endpoint where tenant_id = a_tenant and provider = a_provider

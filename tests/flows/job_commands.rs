@@ -17,8 +17,8 @@ async fn ran(system: &TestSystem, arguments: &[&str]) -> String {
     out.into_owned()
 }
 
-/// The last word of a line.
-fn last_word(text: &str) -> String {
+/// The id that a command says it made: the second word.
+fn made(text: &str) -> String {
     text.lines().next().and_then(|line| line.split(' ').nth(1)).expect("it says which").to_owned()
 }
 
@@ -54,7 +54,7 @@ async fn the_job_system_is_looked_at_and_steered_from_the_command_line() {
     assert!(redriven.ends_with("1 executions are run again\n"), "{redriven}");
     let retried = ran(&system, &["runs", "retry", &run, "--only", "errors"]).await;
     assert!(retried.ends_with("with 2 executions\n"), "{retried}");
-    assert_eq!(system.ended(&last_word(&retried)).await["totals"]["errors"], 2);
+    assert_eq!(system.ended(&made(&retried)).await["totals"]["errors"], 2);
     eventually("the fleet is known", || async {
         let shown = ran(&system, &["jobs", "fleet"]).await;
         shown.contains("broker up: yes; 0 jobs ready for 32 slots").then_some(())
@@ -67,7 +67,7 @@ async fn the_job_system_is_looked_at_and_steered_from_the_command_line() {
         "name: nightly\ncron: 0 3 * * *\ntime_zone: Europe/Berlin\nrun:\n  card_id: {card}\n  models: [{{ id: echo }}]\n"
     );
     std::fs::write(&file, nightly).expect("it can be written");
-    let schedule = last_word(&ran(&system, &["schedules", "create", &file.display().to_string()]).await);
+    let schedule = made(&ran(&system, &["schedules", "create", &file.display().to_string()]).await);
     eventually("it is listed", || async {
         ran(&system, &["schedules", "list"]).await.contains(&schedule).then_some(())
     })

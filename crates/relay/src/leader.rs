@@ -155,7 +155,7 @@ impl Leader {
     }
 
     async fn sweep(&self) -> Result<(), RelayError> {
-        let sweeper = Sweeper::new(self.store.clone(), self.bus.clone(), self.presence.clone());
+        let mut sweeper = Sweeper::new(self.store.clone(), self.bus.clone(), self.presence.clone());
         loop {
             sweeper.sweep().await?;
             tokio::time::sleep(SWEEP_INTERVAL).await;

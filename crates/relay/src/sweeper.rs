@@ -14,7 +14,11 @@ pub(crate) struct Sweeper {
     store: Store,
     bus: Bus,
     presence: Presence,
+    sweeps: u32,
 }
+
+/// Sweeps between two looks for what is older than it may be.
+const SWEEPS_PER_LOOK: u32 = 60;
 
 /// How long an answer may be used again.
 const ANSWER_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -23,12 +27,13 @@ const UNFINISHED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Sweeper {
     pub(crate) fn new(store: Store, bus: Bus, presence: Presence) -> Self {
-        Self { store, bus, presence }
+        Self { store, bus, presence, sweeps: 0 }
     }
 
-    /// Sweeps once.
-    pub(crate) async fn sweep(&self) -> Result<(), RelayError> {
+    /// Sweeps once; what is kept for days is looked at once a minute.
+    pub(crate) async fn sweep(&mut self) -> Result<(), RelayError> {
         let pool = self.store.pool();
+        self.sweeps = self.sweeps.wrapping_add(1);
         let workers = self.presence.workers();
         desk::note_workers(pool, &workers).await?;
         // A relay that has just begun has not heard of everybody yet.
@@ -37,7 +42,9 @@ impl Sweeper {
             let swept = desk::sweep_places(pool, &alive).await?;
             desk::count(pool, "places_swept", swept).await?;
         }
-        desk::forget_old(pool, ANSWER_KEPT, UNFINISHED_KEPT).await?;
+        if self.sweeps.is_multiple_of(SWEEPS_PER_LOOK) {
+            desk::forget_old(pool, ANSWER_KEPT, UNFINISHED_KEPT).await?;
+        }
         let held = desk::has_holds(pool).await?;
         self.bus.announce_holds(held).await;
         Ok(())

@@ -78,7 +78,7 @@ pub struct Retry {
     /// Only its errors, or only what was not done
     #[arg(long, value_parser = ["errors", "unfinished"])]
     pub only: Option<String>,
-    /// Only these kinds of errors, such as timeout
+    /// Only these kinds of errors, such as timeout, and nothing that is unfinished
     #[arg(long)]
     pub class: Vec<String>,
     /// Print JSON
@@ -199,6 +199,10 @@ async fn cancel(api: &Api, cancel: &Cancel, output: &mut Output) -> Result<(), C
 
 async fn retry(api: &Api, args: &Retry, output: &mut Output) -> Result<(), CliError> {
     let only = args.only.as_deref();
+    if only == Some("unfinished") && !args.class.is_empty() {
+        let mend = "take out --class, or ask for --only errors";
+        return Err(CliError::usage("what is unfinished has no kind of error", mend));
+    }
     let body = serde_json::json!({
         "errors": only != Some("unfinished"),
         "unfinished": only != Some("errors") && args.class.is_empty(),
