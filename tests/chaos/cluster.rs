@@ -9,7 +9,7 @@ use pcs::stack::{LocalStack, StackConfig};
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{Store, StoreConfig};
 use pcs_tests::process::Process;
-use pcs_tests::{cache_dir, eventually, repository};
+use pcs_tests::{cache_dir, eventually, free_port, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ impl Cluster {
         pcs_store::migrate(&pool).await.expect("it can be migrated");
         let api_key = pcs_auth::bootstrap(&pool).await.expect("accounts work").expect("the first").api_key;
         pool.close().await;
-        let listen = free_address();
+        let listen = format!("127.0.0.1:{}", free_port());
         let start = |role: &[&str]| start(&folder.path().join("log"), &stack, role);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build().expect("a client");
         let cluster = Self {
@@ -298,9 +298,4 @@ fn start(log: &std::path::Path, stack: &LocalStack, role: &[&str]) -> Process {
         ("PCS_LOG", "info,sqlx=error,async_nats=warn"),
     ];
     Process::start(role, &environment, log)
-}
-
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
 }

@@ -1,6 +1,5 @@
 //! A nats-server of its own for each test; starting one takes a tenth of a second. Or a cluster of three.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -8,7 +7,7 @@ use pcs::stack::{LocalStack, NatsServer, StackConfig};
 use pcs_bus::{Bus, BusConfig};
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::{eventually, free_port};
 
 /// A broker of its own.
 pub struct TestBroker {
@@ -45,11 +44,6 @@ impl Drop for Node {
 
 /// Nodes of a cluster.
 const NODES: usize = 3;
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("it has an address").port()
-}
 
 impl TestBroker {
     /// Starts one.

@@ -33,6 +33,20 @@ pub fn cache_dir() -> PathBuf {
     std::env::var_os("PCS_CACHE_DIR").map_or_else(|| repository().join(".local/cache"), PathBuf::from)
 }
 
+/// A port that nobody has, below those that the system gives to whoever connects (32768 and up) and beside those of
+/// the local stack (20000 to 29999): one that is given back and bound again later is not somebody else's by then.
+///
+/// # Panics
+/// When a hundred of them are taken.
+#[must_use]
+pub fn free_port() -> u16 {
+    let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (0..100)
+        .map(|step| 10_000 + u16::try_from(seed.wrapping_add(step) % 10_000).unwrap_or_default())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of a hundred ports is free")
+}
+
 /// Waits until `look` finds something; fails with `what` after [`PATIENCE`].
 ///
 /// # Panics

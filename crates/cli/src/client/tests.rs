@@ -155,7 +155,10 @@ async fn an_answer_of_something_else_is_named() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_so() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and kept, but nobody listens: a port that was given back would be another test's in a moment.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = taken.local_addr().unwrap().port();
     let url = Some(format!("http://127.0.0.1:{free}"));
     let nowhere = std::path::Path::new("/nowhere");
     let connection = super::connection::Connection::find(url, Some("k".to_owned()), nowhere).unwrap();

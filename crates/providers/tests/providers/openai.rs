@@ -204,7 +204,10 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn nobody_there_is_no_connection() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and kept, but nobody listens: a port that was given back would be another test's in a moment.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = taken.local_addr().unwrap().port();
     let asked = model(json!({ "id": "openai:m", "base_url": format!("http://127.0.0.1:{port}/v1/") }));
     let error = Question::default().ask(&gateway(), &asked).await.unwrap_err();
     assert_eq!(error.class, FailureClass::Connection, "{error}");
