@@ -95,6 +95,19 @@ create table jobs.hold (
     primary key (tenant_id, source, scope, value)
 );
 
+-- Whether something is not to be handed out now. One statement without locals, so that it is inlined where it is used.
+create function jobs.is_held(a_tenant int, a_lane text, a_kind text, a_provider text, a_model text)
+returns bool language sql stable as $$
+    select exists (
+        select from jobs.hold h
+        where h.tenant_id = a_tenant and h.until > clock_timestamp() and (
+            h.scope = 'everything'
+            or (h.scope = 'lane' and h.value = a_lane)
+            or (h.scope = 'kind' and h.value = a_kind)
+            or (h.scope = 'provider' and h.value = a_provider)
+            or (h.scope = 'model' and h.value = a_model)))
+$$;
+
 -- Limits as points in time: when the next call may begin by each of them.
 create table jobs.rate_limit (
     tenant_id int not null,
@@ -189,11 +202,7 @@ begin
         return greatest(0, extract(epoch from known - a_now) * 1000)::bigint;
     end if;
     -- The job goes back to the desk at once: it is not handed out while it is held.
-    perform from jobs.hold
-    where tenant_id = a_tenant and until > a_now and (
-        scope = 'everything' or (scope = 'provider' and value = a_provider) or (scope = 'model' and value = a_model)
-        or (scope = 'lane' and value = a_lane) or (scope = 'kind' and value = a_kind));
-    if found then
+    if jobs.is_held(a_tenant, a_lane, a_kind, a_provider, a_model) then
         return -1;
     end if;
     -- A circuit that was open lets one call through, to find out.

@@ -10,14 +10,7 @@ select (array['hi', 'std', 'bulk'])[r.lane + 1] as lane, q.kind, q.provider, q.m
        sum(s.waiting)::bigint as waiting, sum(s.pausing)::bigint as pausing, sum(s.handed_out)::bigint as handed_out,
        extract(epoch from clock_timestamp() - min(case when s.waiting > 0 then greatest(r.added_at, r.not_before) end))::float8
            as oldest_waiting_seconds,
-       bool_or(exists (
-           select from jobs.hold h
-           where h.tenant_id = r.tenant_id and h.until > clock_timestamp() and (
-               h.scope = 'everything'
-               or (h.scope = 'lane' and h.value = (array['hi', 'std', 'bulk'])[r.lane + 1])
-               or (h.scope = 'kind' and h.value = q.kind)
-               or (h.scope = 'provider' and h.value = q.provider)
-               or (h.scope = 'model' and h.value = q.model_id)))) as held
+       bool_or(jobs.is_held(r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id)) as held
 from sums s join jobs.queue q using (queue_id) join jobs.run r using (run_id)
 where s.waiting + s.pausing + s.handed_out > 0
 group by r.lane, q.kind, q.provider, q.model_id

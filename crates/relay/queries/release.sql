@@ -16,14 +16,7 @@ with kept as materialized (
     from jobs.queue q join jobs.run r using (run_id) join jobs.tenant t on t.tenant_id = r.tenant_id
     where r.not_before <= clock_timestamp()
       and exists (select from jobs.execution e where e.queue_id = q.queue_id and e.state = 0)
-      and not exists (
-          select from jobs.hold h
-          where h.tenant_id = r.tenant_id and h.until > clock_timestamp() and (
-              h.scope = 'everything'
-              or (h.scope = 'lane' and h.value = (array['hi', 'std', 'bulk'])[r.lane + 1])
-              or (h.scope = 'kind' and h.value = q.kind)
-              or (h.scope = 'provider' and h.value = q.provider)
-              or (h.scope = 'model' and h.value = q.model_id)))
+      and not jobs.is_held(r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id)
 ), limited as (
     -- A little more than a limit lets begin: what waits for its place waits in a worker's slot.
     select o.queue_id, min(least(
