@@ -3,6 +3,8 @@
 use serde::Serialize;
 use sqlx::PgPool;
 
+use super::QueueRow;
+
 /// A worker that was heard of lately.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct WorkerRow {
@@ -76,11 +78,11 @@ pub async fn leadership(pool: &PgPool) -> Result<Leadership, sqlx::Error> {
     sqlx::query_as(LEADERSHIP).fetch_one(pool).await
 }
 
-/// The fleet as its leader heard it last.
+/// The fleet as its leader heard it last, with what the queues of all tenants want of it.
 ///
 /// # Errors
 /// Where the database does not answer.
-pub async fn fleet(pool: &PgPool) -> Result<Fleet, sqlx::Error> {
+pub async fn fleet(pool: &PgPool, queues: &[QueueRow]) -> Result<Fleet, sqlx::Error> {
     let leader = leadership(pool);
     let workers = sqlx::query_as(
         "select worker, kind, slots, in_flight, draining, build,
@@ -91,7 +93,6 @@ pub async fn fleet(pool: &PgPool) -> Result<Fleet, sqlx::Error> {
     .bind(SILENCE_MAX_SECONDS)
     .fetch_all(pool);
     let (leader, workers): (Leadership, Vec<WorkerRow>) = tokio::try_join!(leader, workers)?;
-    let queues = super::queues(pool, None).await?;
     let ready = queues.iter().map(|queue| queue.handed_out + if queue.held { 0 } else { queue.waiting }).sum();
     let taking = workers.iter().filter(|worker| !worker.draining);
     let (slots, in_flight) = taking.fold((0, 0), |(slots, in_flight), worker| {

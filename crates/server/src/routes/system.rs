@@ -77,9 +77,10 @@ async fn readyz(State(state): State<AppState>) -> Response {
 
 async fn job_state(state: &AppState) -> Result<JobState, sqlx::Error> {
     let pool = state.store().pool();
+    let queues = inspect::queues(pool, None).await?;
     Ok(JobState {
-        queues: inspect::queues(pool, None).await?,
-        fleet: inspect::fleet(pool).await?,
+        fleet: inspect::fleet(pool, &queues).await?,
+        queues,
         limits: inspect::limits(pool, TENANT).await?,
         holds: inspect::holds(pool, TENANT).await?,
         counters: inspect::counters(pool).await?,

@@ -29,5 +29,7 @@ async fn read(
 ) -> Result<Json<Fleet>, Problem> {
     authorize(&principal, Action::InspectSystem)?;
     wait_for_desk(&state, query.min_position).await?;
-    Ok(Json(inspect::fleet(state.store().pool()).await?))
+    let pool = state.store().pool();
+    let queues = inspect::queues(pool, None).await?;
+    Ok(Json(inspect::fleet(pool, &queues).await?))
 }
