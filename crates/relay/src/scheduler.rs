@@ -100,7 +100,7 @@ impl Scheduler {
         desk::lock_cursor(&mut transaction, (self.term, self.position)).await?;
         self.apply(&mut transaction, &page).await?;
         desk::move_cursor(&mut transaction, last).await?;
-        transaction.commit().await?;
+        desk::commit_as_leader(transaction, self.term).await?;
         self.position = last;
         if !page.recorded.is_empty() || !page.requested.is_empty() {
             self.complete_full_runs().await?;

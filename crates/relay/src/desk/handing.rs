@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{begin, begin_as_leader, lane};
+use super::{begin, begin_as_leader, commit_as_leader, lane};
 use crate::RelayError;
 
 /// Of so many places one goes to whoever waits longest, whatever the lane.
@@ -126,7 +126,7 @@ pub(crate) async fn release(
         .bind(f64::from(places) / LONGEST_WAITING_EVERY)
         .fetch_all(&mut *transaction)
         .await?;
-    transaction.commit().await?;
+    commit_as_leader(transaction, term).await?;
     Ok(released)
 }
 

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use crate::RelayError;
 
 /// How long a leader leads without saying so again. A leader that is gone is followed after this time.
-pub(crate) const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(3);
 
 /// Begins a term where nobody leads; answers the term.
 pub(crate) async fn take_lead(pool: &PgPool, holder: &str) -> Result<Option<i64>, RelayError> {

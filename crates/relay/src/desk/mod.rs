@@ -35,14 +35,26 @@ pub(crate) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, Relay
     Ok(pool.begin_with(begin).await?)
 }
 
-/// Begins a transaction of the leader of a term; until it ends nobody else can begin a term.
+/// Begins a transaction of the leader of a term; ended with [`commit_as_leader`].
 pub(crate) async fn begin_as_leader(pool: &PgPool, term: i64) -> Result<PgTransaction<'static>, RelayError> {
     let mut transaction = begin(pool).await?;
-    let leads: Option<bool> = sqlx::query_scalar("select true from jobs.leader where term = $1 for key share")
+    let leads: Option<bool> = sqlx::query_scalar("select true from jobs.leader where term = $1")
         .bind(term)
         .fetch_optional(&mut *transaction)
         .await?;
     leads.map(|_| transaction).ok_or(RelayError::TakenOver { term })
+}
+
+/// Commits what a leader of a term has done. From the look to the commit nobody can begin another term: whoever wants to
+/// waits for this row. The row is not held from the beginning: a long transaction would keep the leader itself from saying
+/// that it still leads.
+pub(crate) async fn commit_as_leader(mut transaction: PgTransaction<'static>, term: i64) -> Result<(), RelayError> {
+    let leads: Option<bool> = sqlx::query_scalar("select true from jobs.leader where term = $1 for share")
+        .bind(term)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    leads.ok_or(RelayError::TakenOver { term })?;
+    Ok(transaction.commit().await?)
 }
 
 /// Locks the cursor and checks that nobody else has moved it.
