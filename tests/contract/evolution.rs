@@ -111,6 +111,7 @@ fn runs() -> Vec<TestRunEvent> {
         | DomainEvent::DataSubject(_)
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
+        | DomainEvent::Job(_)
         | DomainEvent::Unread(_) => None,
     };
     samples::all().into_iter().filter_map(run).collect()

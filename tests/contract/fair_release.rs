@@ -42,7 +42,7 @@ async fn release(pool: &PgPool, limit: i64) -> Vec<Released> {
 
 /// What is handed out of `limit` places, with so many kept for those who wait longest.
 async fn release_keeping(pool: &PgPool, limit: i64, kept: f64) -> Vec<Released> {
-    sqlx::query_as(AssertSqlSafe(RELEASE)).bind(limit).bind(kept).fetch_all(pool).await.unwrap()
+    sqlx::query_as(AssertSqlSafe(RELEASE)).bind(limit).bind(kept).bind("test_execution").fetch_all(pool).await.unwrap()
 }
 
 fn count<K: Ord>(released: &[Released], key: impl Fn(&Released) -> K) -> BTreeMap<K, usize> {

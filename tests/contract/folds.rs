@@ -47,6 +47,7 @@ async fn each_execution_has_its_result_and_its_failed_attempts() {
         | DomainEvent::DataSubject(_)
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
+        | DomainEvent::Job(_)
         | DomainEvent::Unread(_) => None,
     });
     let apart = (1..).map(Uuid::from_u128).zip(events);

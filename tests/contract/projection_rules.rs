@@ -340,6 +340,24 @@ async fn an_event_that_kills_its_process_stops_the_projection_and_not_every_proc
     assert_eq!(tags(&store).await, (vec!["a".into(), "b".into()], 2));
 }
 
+/// A process that ended leaves the suspicion behind; connections that break after it are no deaths of the next one.
+#[tokio::test]
+async fn a_connection_that_breaks_again_and_again_condemns_no_event() {
+    let (_database, store, tally) = Tally::new(Policy::Stop).await;
+    tag(&store, 1, CUT).await;
+    for _ in 0..2 {
+        drop(Lease::take(store.pool(), NAME, Generation::Live).await.unwrap().unwrap());
+        expire(&store, NAME, "live").await;
+    }
+    let running = Running::start(&store, &tally);
+    let often = || async { (tally.cuts.load(Ordering::SeqCst) > 4).then_some(()) };
+    eventually("the connection broke more often than an event may end a process", often).await;
+    tally.mended.store(true, Ordering::SeqCst);
+    assert!(wait_for_position(store.pool(), NAME, 1, Duration::from_secs(20)).await.unwrap());
+    assert_eq!(state(&store, &tally).await.status, Status::Running);
+    running.stop().await;
+}
+
 async fn eventually_stopped(store: &Store, tally: &Tally) {
     while state(store, tally).await.status != Status::Stopped {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -44,6 +44,7 @@ pub(super) async fn history(store: &Store) {
                 DomainEvent::DataSubject(event) => append(store, Uuid::from_u128(400 + number), &[event]).await,
                 DomainEvent::JobPolicy(event) => append(store, Uuid::from_u128(500 + number), &[event]).await,
                 DomainEvent::Schedule(event) => append(store, Uuid::from_u128(600 + number), &[event]).await,
+                DomainEvent::Job(event) => append(store, Uuid::from_u128(800 + number), &[event]).await,
                 DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
             }
         }

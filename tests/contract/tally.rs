@@ -1,7 +1,7 @@
 //! A read model for tests: one row an event, so that a loss and a double both show, with events that it can't take.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use pcs_domain::prompt_card::{PromptCardEvent, Tagged};
 use pcs_domain::{Category, DomainEvent};
@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) policy: Policy,
     /// Whether the connection breaks after the rows are written.
     pub(crate) cut_after: Arc<AtomicBool>,
+    /// How often the connection broke before the rows were written.
+    pub(crate) cuts: Arc<AtomicU32>,
 }
 
 impl Tally {
@@ -48,7 +50,7 @@ impl Tally {
         .execute(store.pool())
         .await
         .unwrap();
-        (database, store, Self { mended: Arc::default(), policy, cut_after: Arc::default() })
+        (database, store, Self { mended: Arc::default(), policy, cut_after: Arc::default(), cuts: Arc::default() })
     }
 }
 
@@ -82,7 +84,10 @@ impl Projection for Tally {
                     match tag {
                         POISON => return Err(ProjectionError::Fold("it is poison".to_owned())),
                         FATAL => panic!("the process dies"),
-                        CUT => cut(connection).await?,
+                        CUT => {
+                            self.cuts.fetch_add(1, Ordering::SeqCst);
+                            cut(connection).await?;
+                        }
                         _ => (),
                     }
                 }

@@ -54,6 +54,7 @@ pub(crate) async fn history(store: &Store) {
             DomainEvent::DataSubject(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::JobPolicy(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Schedule(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::Job(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Unread(_) => panic!("a sample can be read"),
         };
     }

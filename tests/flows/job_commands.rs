@@ -57,9 +57,12 @@ async fn the_job_system_is_looked_at_and_steered_from_the_command_line() {
     assert_eq!(system.ended(&made(&retried)).await["totals"]["errors"], 2);
     eventually("the fleet is known", || async {
         let shown = ran(&system, &["jobs", "fleet"]).await;
-        shown.contains("broker up: yes; 0 jobs ready for 32 slots").then_some(())
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let scaling = shown.lines().any(|line| words(line) == ["test_execution", "0", "32", "0", "0.0"]);
+        (shown.contains("broker up: yes") && scaling).then_some(())
     })
     .await;
+    on_request(&system).await;
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("nightly.yaml");
@@ -75,4 +78,22 @@ async fn the_job_system_is_looked_at_and_steered_from_the_command_line() {
     assert_eq!(ran(&system, &["schedules", "pause", &schedule]).await, format!("paused {schedule}\n"));
     assert_eq!(ran(&system, &["schedules", "delete", &schedule]).await, format!("deleted {schedule}\n"));
     system.stop().await;
+}
+
+async fn on_request(system: &TestSystem) {
+    let input =
+        r#"{"role": "assistant", "instructions": "Say it.", "model": {"id": "echo"}, "input": {"it": "hello"}}"#;
+    let done = ran(system, &["jobs", "request", "swarm_agent", "--input", input, "--wait"]).await;
+    assert!(done.starts_with("swarm_agent ") && done.contains(" finished\n") && done.contains("hello"), "{done}");
+    let lost =
+        ran(system, &["jobs", "request", "swarm_agent", "--wait", "--input", &input.replace("assistant", "x")]).await;
+    assert!(lost.contains(" dead\n") && lost.contains("there is no agent of the role"), "{lost}");
+    let listed = ran(system, &["jobs", "list", "--kind", "swarm_agent", "--status", "dead"]).await;
+    let job = listed.lines().nth(1).and_then(|line| line.split_whitespace().next()).expect("a dead job").to_owned();
+    assert!(ran(system, &["jobs", "show", &job]).await.contains("bad_request"));
+    assert_eq!(ran(system, &["jobs", "again", &job]).await, format!("job {job} is waiting\n"));
+    let later = ["jobs", "request", "swarm_agent", "--input", input, "--not-before", "2126-01-01T00:00:00Z"];
+    let asked = ran(system, &later).await;
+    let later = asked.split_whitespace().nth(1).expect("its id").to_owned();
+    assert_eq!(ran(system, &["jobs", "cancel", &later]).await, format!("job {later} is cancelled\n"));
 }

@@ -307,16 +307,21 @@ async fn j48_a_schedule_requests_one_run_for_a_time_whoever_leads_and_makes_up_f
 #[tokio::test]
 async fn the_fleet_is_known() {
     let system = TestSystem::start().await;
-    let fleet = eventually("the worker is known", || async {
+    let fleet = eventually("the workers of all kinds are known", || async {
         let fleet = system.get("/fleet").await.expect(200).body;
-        (fleet["workers"].as_array().map(Vec::len) == Some(1)).then_some(fleet)
+        (fleet["workers"].as_array().map(Vec::len) == Some(3)).then_some(fleet)
     })
     .await;
     assert_eq!(fleet["leader"]["led"], true, "{fleet:#}");
-    assert_eq!((fleet["workers"][0]["slots"].clone(), fleet["scaling"]["slots"].clone()), (json!(32), json!(32)));
-    assert_eq!(fleet["scaling"]["load"], 0.0);
+    let of_kind = |list: &str| {
+        let rows = fleet[list].as_array().expect("a list");
+        rows.iter().find(|row| row["kind"] == "test_execution").cloned().expect("one of tests")
+    };
+    assert_eq!((of_kind("workers")["slots"].clone(), of_kind("scaling")["slots"].clone()), (json!(32), json!(32)));
+    assert_eq!(of_kind("scaling")["load"], 0.0);
     let metrics = TestSystem::text(system.request(Method::GET, "/metrics")).await;
-    for line in ["job_worker_slots 32", "job_scheduler_led 1", "job_scheduler_broker_up 1", "job_dead_letters 0"] {
+    let slots = "job_worker_slots{kind=\"test_execution\"} 32";
+    for line in [slots, "job_scheduler_led 1", "job_scheduler_broker_up 1", "job_dead_letters 0"] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
     system.stop().await;

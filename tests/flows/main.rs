@@ -7,6 +7,7 @@ mod cards;
 mod deliveries;
 mod edge;
 mod main_job;
+mod on_request;
 mod job_commands;
 mod jobs;
 mod readme;

@@ -8,6 +8,7 @@ use pcs_domain::execution::{
     Snoozed,
 };
 use pcs_domain::ids::{ActorId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
+use pcs_domain::job::{self, JobEvent, Requeued};
 use pcs_domain::job_policy::{JobPolicyEvent, LimitRemoved, LimitSet, Limits, Paused, Resumed, Scope, WeightSet};
 use pcs_domain::model::{ModelParams, ModelSpec};
 use pcs_domain::prompt_card::{
@@ -35,7 +36,8 @@ pub fn all() -> Vec<DomainEvent> {
     let subjects = [DataSubjectEvent::Shredded(Shredded { shredded_by: Some(ACTOR) })].map(DomainEvent::DataSubject);
     let policies = policies().into_iter().map(DomainEvent::JobPolicy);
     let schedules = schedules().into_iter().map(DomainEvent::Schedule);
-    cards.chain(runs).chain(executions).chain(subjects).chain(policies).chain(schedules).collect()
+    let jobs = jobs().into_iter().map(DomainEvent::Job);
+    cards.chain(runs).chain(executions).chain(subjects).chain(policies).chain(schedules).chain(jobs).collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -198,6 +200,44 @@ fn schedules() -> Vec<ScheduleEvent> {
         ScheduleEvent::Resumed(schedule::Resumed { resumed_by: ACTOR }),
         ScheduleEvent::Skipped(Skipped { due_at, reason: "the card is archived".to_owned() }),
         ScheduleEvent::Deleted(Deleted { deleted_by: ACTOR }),
+    ]
+}
+
+fn jobs() -> Vec<JobEvent> {
+    let retry_at = serde_json::from_value(json!("2026-11-23T06:00:01.5Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
+    let input = object(json!({
+        "role": "assistant", "instructions": "Say in one sentence what the card is for.",
+        "model": { "id": "openai:gpt-4o-mini" },
+    }));
+    let worker = "host-3f2a9c10".to_owned();
+    vec![
+        JobEvent::Requested(job::Requested {
+            kind: "swarm_agent".to_owned(),
+            lane: Lane::Std,
+            input,
+            not_before: None,
+            requested_by: Some(ACTOR),
+        }),
+        JobEvent::AttemptFailed(job::AttemptFailed {
+            attempt: 1,
+            worker: worker.clone(),
+            class: FailureClass::Timeout,
+            error: "no answer within 120 s".to_owned(),
+            retry_at,
+        }),
+        JobEvent::DeadLettered(job::DeadLettered {
+            attempt: 2,
+            worker: worker.clone(),
+            class: FailureClass::AuthFailed,
+            error: "401: the key is not known".to_owned(),
+        }),
+        JobEvent::Requeued(Requeued { attempt: 3, requeued_by: ACTOR }),
+        JobEvent::Finished(job::Finished {
+            output: object(json!({ "text": "It solves word problems.", "input_tokens": 31, "output_tokens": 7 })),
+            attempt: 3,
+            worker,
+        }),
+        JobEvent::Cancelled(job::Cancelled { reason: "no longer needed".to_owned(), cancelled_by: ACTOR }),
     ]
 }
 

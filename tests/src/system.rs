@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pcs::lifecycle::{Lifecycle, Stage};
-use pcs::roles::{ServeArgs, WorkArgs, services};
+use pcs::roles::{ServeArgs, WorkArgs, WorkKind, services};
 use pcs_store::Store;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ impl Answer {
 #[must_use]
 pub fn work_args() -> WorkArgs {
     WorkArgs {
+        kinds: vec![WorkKind::TestExecution, WorkKind::SwarmAgent],
         slots: 32,
         drain_seconds: 5,
         recordings_dir: examples(),

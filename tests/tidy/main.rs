@@ -17,7 +17,7 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const LIB_LINES_MAX: usize = 120;
 
 /// Which of our packages each may depend on (ARCHITECTURE.md, Rooms).
-const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 18] = [
     ("pcs-domain", &[]),
     ("pcs-grading", &["pcs-domain"]),
     ("pcs-sealing", &[]),
@@ -30,6 +30,9 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
     ("pcs-auth", &["pcs-domain"]),
     ("pcs-server", &["pcs-auth", "pcs-domain", "pcs-grading", "pcs-projections", "pcs-relay", "pcs-store"]),
     ("pcs-worker-test-execution", &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-sealing"]),
+    ("pcs-worker-on-request", &["pcs-bus", "pcs-domain"]),
+    ("pcs-worker-swarm-agent", &["pcs-bus", "pcs-domain", "pcs-providers", "pcs-worker-on-request"]),
+    ("pcs-worker-maintenance", &["pcs-domain", "pcs-projections", "pcs-relay", "pcs-store", "pcs-worker-on-request"]),
     (
         "pcs",
         &[
@@ -44,6 +47,9 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
             "pcs-schemas",
             "pcs-server",
             "pcs-store",
+            "pcs-worker-maintenance",
+            "pcs-worker-on-request",
+            "pcs-worker-swarm-agent",
             "pcs-worker-test-execution",
         ],
     ),

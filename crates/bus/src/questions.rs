@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{Stream, select_all};
+use pcs_domain::jobs::on_request::{JobQuestion, JobReply, JobReport};
 use pcs_domain::jobs::test_execution::{Question, Receipt, Reply, Report};
+use pcs_domain::jobs::{JobKind, ON_REQUEST};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -27,6 +30,10 @@ pub trait Responder: Send + Sync + 'static {
     fn record(&self, report: Report) -> BoxFuture<'_, Receipt>;
     /// Says what a worker wants to know.
     fn reply(&self, question: Question) -> BoxFuture<'_, Reply>;
+    /// Commits the result of a job on request; answers only after the commit.
+    fn record_job(&self, report: JobReport) -> BoxFuture<'_, Receipt>;
+    /// Says what a worker of jobs on request wants to know.
+    fn reply_job(&self, question: JobQuestion) -> BoxFuture<'_, JobReply>;
 }
 
 /// Subscriptions that are open: from now on requests reach the responder, once [`Answering::run`] runs.
@@ -34,6 +41,8 @@ pub struct Answering {
     bus: Bus,
     results: async_nats::Subscriber,
     questions: async_nats::Subscriber,
+    job_results: Vec<async_nats::Subscriber>,
+    job_questions: Vec<async_nats::Subscriber>,
 }
 
 impl Bus {
@@ -53,6 +62,22 @@ impl Bus {
         self.request(subjects::ASK, question).await
     }
 
+    /// Sends the result of a job on request and waits for the word that it is committed.
+    ///
+    /// # Errors
+    /// Where nobody answers in time: it may be committed all the same, and sending it again is safe.
+    pub async fn report_job(&self, kind: JobKind, report: &JobReport) -> Result<Receipt, BusError> {
+        self.request(&subjects::result_of(kind), report).await
+    }
+
+    /// Asks the relay about jobs on request.
+    ///
+    /// # Errors
+    /// Where nobody answers in time.
+    pub async fn ask_job(&self, kind: JobKind, question: &JobQuestion) -> Result<JobReply, BusError> {
+        self.request(&subjects::ask_of(kind), question).await
+    }
+
     async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
         let no_answer = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
         let payload = serde_json::to_vec(question).map_err(|error| no_answer(error.to_string()))?;
@@ -70,35 +95,55 @@ impl Bus {
     /// # Errors
     /// Where the broker refuses them.
     pub async fn open_answering(&self) -> Result<Answering, BusError> {
-        let open = |subject: &'static str| async move {
-            let fault = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
-            self.client.queue_subscribe(subject, QUEUE_GROUP.to_owned()).await.map_err(|error| fault(error.to_string()))
-        };
-        let (results, questions) = (open(subjects::RESULT).await?, open(subjects::ASK).await?);
-        Ok(Answering { bus: self.clone(), results, questions })
+        let (results, questions) = (self.share(subjects::RESULT).await?, self.share(subjects::ASK).await?);
+        let (mut job_results, mut job_questions) = (Vec::new(), Vec::new());
+        for kind in ON_REQUEST {
+            job_results.push(self.share(&subjects::result_of(kind)).await?);
+            job_questions.push(self.share(&subjects::ask_of(kind)).await?);
+        }
+        Ok(Answering { bus: self.clone(), results, questions, job_results, job_questions })
+    }
+
+    async fn share(&self, subject: &str) -> Result<async_nats::Subscriber, BusError> {
+        let fault = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
+        let subscribed = self.client.queue_subscribe(subject.to_owned(), QUEUE_GROUP.to_owned()).await;
+        subscribed.map_err(|error| fault(error.to_string()))
     }
 }
 
 impl Answering {
     /// Answers until told to stop; then finishes what it has begun.
     pub async fn run(self, responder: Arc<dyn Responder>, stop: CancellationToken) {
-        let Self { bus, results, questions } = self;
-        let recorder = Arc::clone(&responder);
+        let Self { bus, results, questions, job_results, job_questions } = self;
+        let (recorder, of_jobs) = (Arc::clone(&responder), Arc::clone(&responder));
+        let job_recorder = Arc::clone(&responder);
         tokio::join!(
             answer(bus.clone(), results, stop.clone(), move |report| {
                 let recorder = Arc::clone(&recorder);
                 async move { recorder.record(report).await }
             }),
-            answer(bus, questions, stop, move |question| {
+            answer(bus.clone(), questions, stop.clone(), move |question| {
                 let responder = Arc::clone(&responder);
                 async move { responder.reply(question).await }
+            }),
+            answer(bus.clone(), select_all(job_results), stop.clone(), move |report| {
+                let recorder = Arc::clone(&job_recorder);
+                async move { recorder.record_job(report).await }
+            }),
+            answer(bus, select_all(job_questions), stop, move |question| {
+                let responder = Arc::clone(&of_jobs);
+                async move { responder.reply_job(question).await }
             }),
         );
     }
 }
 
-async fn answer<Q, A, F, W>(bus: Bus, mut requests: async_nats::Subscriber, stop: CancellationToken, work: W)
-where
+async fn answer<Q, A, F, W>(
+    bus: Bus,
+    mut requests: impl Stream<Item = async_nats::Message> + Unpin,
+    stop: CancellationToken,
+    work: W,
+) where
     Q: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
     F: Future<Output = A> + Send + 'static,

@@ -19,7 +19,18 @@ pub(crate) const HOLDS: &str = "pcs.control.holds";
 /// Where processes say that they have appended to the log.
 pub(crate) const LOG_HINT: &str = "pcs.hint.log";
 
-/// The subject of a ticket; the run at its end lets a cancelled run be purged by filter.
+/// Where workers of jobs on request send results of a kind; answered after the commit.
+pub(crate) fn result_of(kind: JobKind) -> String {
+    format!("pcs.result.{}", kind.name)
+}
+
+/// Where workers of jobs on request ask the relay.
+pub(crate) fn ask_of(kind: JobKind) -> String {
+    format!("pcs.ask.{}", kind.name)
+}
+
+/// The subject of a ticket; the run at its end, or the job that was asked for by itself, lets what is cancelled be purged by
+/// filter.
 pub(crate) fn job(lane: Lane, kind: JobKind, run: TestRunId) -> String {
     format!("pcs.job.{}.{}.{}.{}", lane.name(), kind.pool, kind.name, run.0.simple())
 }
@@ -52,5 +63,6 @@ mod tests {
         assert_eq!(ticket, "pcs.job.std.llm.test_execution.00000000000000000000000000000007");
         assert_eq!(run_token(&ticket), run_token(&cancel(run)));
         assert_eq!(ticket.split('.').count(), jobs_of_run(run).split('.').count());
+        assert_eq!([result_of(KIND), ask_of(KIND)], [RESULT, ASK]);
     }
 }

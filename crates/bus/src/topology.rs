@@ -16,7 +16,11 @@ const STREAMS: [(&str, &str); 2] = [
     ("PCS_DLQ", include_str!("../../../nats/streams/PCS_DLQ.json")),
 ];
 
-const CONSUMERS: [(&str, &str); 1] = [("test_execution", include_str!("../../../nats/consumers/test_execution.json"))];
+const CONSUMERS: [(&str, &str); 3] = [
+    ("test_execution", include_str!("../../../nats/consumers/test_execution.json")),
+    ("swarm_agent", include_str!("../../../nats/consumers/swarm_agent.json")),
+    ("maintenance", include_str!("../../../nats/consumers/maintenance.json")),
+];
 
 impl Bus {
     /// Creates what is missing and updates what differs; run by the relay, never by workers.

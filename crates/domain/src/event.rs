@@ -6,6 +6,7 @@ use schemars::Schema;
 
 use crate::data_subject::{DataSubjectEvent, Guarded, Subject};
 use crate::execution::ExecutionEvent;
+use crate::job::JobEvent;
 use crate::job_policy::JobPolicyEvent;
 use crate::prompt_card::PromptCardEvent;
 use crate::schedule::ScheduleEvent;
@@ -94,12 +95,21 @@ pub enum Category {
     JobPolicy = 5,
     /// Streams of [`crate::schedule::Schedule`].
     Schedule = 6,
+    /// Streams of [`crate::job::Job`].
+    Job = 7,
 }
 
 impl Category {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::PromptCard, Self::TestRun, Self::Execution, Self::DataSubject, Self::JobPolicy, Self::Schedule];
+    pub const ALL: [Self; 7] = [
+        Self::PromptCard,
+        Self::TestRun,
+        Self::Execution,
+        Self::DataSubject,
+        Self::JobPolicy,
+        Self::Schedule,
+        Self::Job,
+    ];
 
     /// The name in front of a stream's dash and of its events' dot.
     #[must_use]
@@ -111,6 +121,7 @@ impl Category {
             Self::DataSubject => "data_subject",
             Self::JobPolicy => "job_policy",
             Self::Schedule => "schedule",
+            Self::Job => "job",
         }
     }
 
@@ -142,6 +153,8 @@ pub enum DomainEvent {
     JobPolicy(JobPolicyEvent),
     /// Of a schedule.
     Schedule(ScheduleEvent),
+    /// Of a job on request.
+    Job(JobEvent),
     /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
     Unread(Unread),
 }
@@ -170,6 +183,7 @@ impl DomainEvent {
             Category::DataSubject => Self::DataSubject(DataSubjectEvent::decode(name, version, payload)?),
             Category::JobPolicy => Self::JobPolicy(JobPolicyEvent::decode(name, version, payload)?),
             Category::Schedule => Self::Schedule(ScheduleEvent::decode(name, version, payload)?),
+            Category::Job => Self::Job(JobEvent::decode(name, version, payload)?),
         })
     }
 
@@ -179,9 +193,12 @@ impl DomainEvent {
         match self {
             Self::PromptCard(event) => event.subjects(),
             Self::Execution(event) => event.subject().into_iter().collect(),
-            Self::TestRun(_) | Self::DataSubject(_) | Self::JobPolicy(_) | Self::Schedule(_) | Self::Unread(_) => {
-                Vec::new()
-            }
+            Self::TestRun(_)
+            | Self::DataSubject(_)
+            | Self::JobPolicy(_)
+            | Self::Schedule(_)
+            | Self::Job(_)
+            | Self::Unread(_) => Vec::new(),
         }
     }
 
@@ -191,9 +208,12 @@ impl DomainEvent {
         match self {
             Self::PromptCard(event) => event.guarded(),
             Self::Execution(event) => event.guarded().into_iter().collect(),
-            Self::TestRun(_) | Self::DataSubject(_) | Self::JobPolicy(_) | Self::Schedule(_) | Self::Unread(_) => {
-                Vec::new()
-            }
+            Self::TestRun(_)
+            | Self::DataSubject(_)
+            | Self::JobPolicy(_)
+            | Self::Schedule(_)
+            | Self::Job(_)
+            | Self::Unread(_) => Vec::new(),
         }
     }
 
@@ -206,6 +226,7 @@ impl DomainEvent {
         all.extend(DataSubjectEvent::schemas());
         all.extend(JobPolicyEvent::schemas());
         all.extend(ScheduleEvent::schemas());
+        all.extend(JobEvent::schemas());
         all
     }
 
@@ -215,7 +236,8 @@ impl DomainEvent {
         fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
             E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
         }
-        let work = of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>());
+        let work =
+            of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>()).chain(of::<JobEvent>());
         let rules = of::<JobPolicyEvent>().chain(of::<ScheduleEvent>());
         of::<PromptCardEvent>().chain(work).chain(rules).collect()
     }

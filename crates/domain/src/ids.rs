@@ -58,6 +58,10 @@ id!(
     ScheduleId
 );
 id!(
+    /// A job on request; also the id of its stream.
+    JobId
+);
+id!(
     /// An account, or a service account.
     ActorId
 );

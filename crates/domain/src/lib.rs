@@ -1,7 +1,7 @@
 //! The rules of prompt cards, test runs and executions: what may happen, what happened, and nothing else.
 //!
 //! Read in this order: [`aggregate`] says how a command becomes events, [`prompt_card`], [`test_run`] and
-//! [`execution`] hold the rules, [`jobs`] says what work follows from an event. There is no IO here and no clock:
+//! [`execution`] hold the rules, [`jobs`] says what work follows from an event, and [`job`] is work that is asked for by itself. There is no IO here and no clock:
 //! time and ids come in as parameters, so that the same history always folds to the same state.
 
 pub mod aggregate;
@@ -11,6 +11,7 @@ pub mod execution;
 pub mod data_subject;
 pub mod job_policy;
 pub mod schedule;
+pub mod job;
 pub mod jobs;
 pub mod assertion;
 pub mod canonical;

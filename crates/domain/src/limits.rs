@@ -52,3 +52,7 @@ pub const PAUSES_MAX: usize = 100;
 pub const LIMIT_KEYS_MAX: usize = 200;
 /// Largest share of a tenant.
 pub const WEIGHT_MAX: u16 = 100;
+/// Largest input of a job on request, in bytes of its JSON: it travels in the job's ticket.
+pub const JOB_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Largest output of a job on request, in bytes of its JSON; a larger one fails its attempt with its size.
+pub const JOB_OUTPUT_BYTES_MAX: usize = 1024 * 1024;

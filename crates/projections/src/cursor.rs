@@ -17,6 +17,7 @@ pub(crate) enum List {
     Cases,
     Runs,
     Results,
+    Jobs,
 }
 
 const NUMBER_DIGITS: usize = 16;
@@ -30,6 +31,7 @@ impl List {
             Self::Cases => 't',
             Self::Runs => 'r',
             Self::Results => 'x',
+            Self::Jobs => 'j',
         }
     }
 

@@ -95,12 +95,13 @@ impl Lease {
         Ok(())
     }
 
-    /// Writes down that an event is about to be handled, and answers how often it was: what survives the process counts
-    /// its deaths.
+    /// Writes down that an event is about to be handled, and answers how many owners it was in front of: what survives the
+    /// process counts its deaths. An owner that tries again, because the database failed it, is alive and counts once.
     pub(crate) async fn suspect(&self, pool: &PgPool, position: i64) -> Result<i32, ProjectionError> {
         let counted: Option<i32> = sqlx::query_scalar(
-            "update read.projection set suspect_position = $4,
-                    suspect_starts = case when suspect_position = $4 then suspect_starts + 1 else 1 end
+            "update read.projection set suspect_position = $4, suspect_epoch = $3,
+                    suspect_starts = case when suspect_position is distinct from $4 then 1
+                                          when suspect_epoch = $3 then suspect_starts else suspect_starts + 1 end
              where name = $1 and generation = $2 and epoch = $3 returning suspect_starts",
         )
         .bind(self.name)

@@ -11,6 +11,7 @@ pub mod card_detail;
 pub mod card_list;
 pub mod execution_results;
 pub mod run_summary;
+pub mod job_list;
 pub mod past;
 
 mod build;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(card_detail::CardDetail),
         Arc::new(run_summary::RunSummary),
         Arc::new(execution_results::ExecutionResults),
+        Arc::new(job_list::JobList),
     ]
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::DataSubject(_) => Category::DataSubject,
         DomainEvent::JobPolicy(_) => Category::JobPolicy,
         DomainEvent::Schedule(_) => Category::Schedule,
+        DomainEvent::Job(_) => Category::Job,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded::from(Record {

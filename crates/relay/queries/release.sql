@@ -1,4 +1,4 @@
--- Takes the next executions from the desk: at most $1, of which $2 on average go to whoever waits longest. A fraction of
+-- Takes the next jobs of the kind $3 from the desk: at most $1, of which $2 on average go to whoever waits longest. A fraction of
 -- a place is one now and then: where places come free one by one, one of them must not always be theirs, nor never.
 --
 -- A queue is one model of one run. Queues that are held, and runs whose time has not come or whose budget is in use, are
@@ -14,7 +14,7 @@ with kept as materialized (
                jobs.budget_room(r.passed + r.failed + r.errors, r.cost, r.cost_max, r.tokens, r.tokens_max)
            end as affordable
     from jobs.queue q join jobs.run r using (run_id) join jobs.tenant t on t.tenant_id = r.tenant_id
-    where r.not_before <= clock_timestamp()
+    where q.kind = $3 and r.not_before <= clock_timestamp()
       and exists (select from jobs.execution e where e.queue_id = q.queue_id and e.state = 0)
       and not jobs.is_held(r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id)
 ), limited as (
@@ -83,6 +83,6 @@ with kept as materialized (
     from (select tenant_id, count(*) as starts from released group by tenant_id) s where t.tenant_id = s.tenant_id
     returning t.tenant_id
 )
-select e.execution_id, e.tenant_id, e.run_id, e.lane, e.version, e.case_id, e.model, e.repeat, e.attempt, e.snoozes,
+select e.execution_id, e.kind, e.tenant_id, e.run_id, e.lane, e.version, e.case_id, e.model, e.repeat, e.attempt, e.snoozes,
        e.dispatch_id, s.trace, l.queue_id is not null as limited
 from released e join served s using (run_id) left join limited l on l.queue_id = e.queue_id

@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use pcs_domain::execution::{Answer, FailureClass};
-use pcs_domain::jobs::test_execution::{Outcome, Reply, Report, Reserve};
+use pcs_domain::ids::TenantId;
+use pcs_domain::job::Requested;
+use pcs_domain::jobs::on_request::{CallEnd, JobCall, JobReply};
+use pcs_domain::jobs::test_execution::{self, Outcome, Reply, Report, Reserve};
+use pcs_domain::model::ModelSpec;
 use pcs_store::Store;
 
 use crate::RelayError;
-use crate::desk;
+use crate::desk::{self, WantedPlace};
 use crate::runs::RunContext;
 
 /// How long a model is left alone where its provider has no room and does not say for how long.
 const PARK_DEFAULT: Duration = Duration::from_secs(1);
+/// How soon a job that waits for room may ask again.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(250);
 /// The longest that a provider may ask for.
 const PARK_MAX: Duration = Duration::from_secs(3_600);
 
@@ -26,7 +32,18 @@ pub(crate) async fn reserve(store: &Store, run: &RunContext, wanted: &Reserve) -
     {
         return Ok(Reply::Cached(Box::new(answer)));
     }
-    match desk::reserve(pool, wanted, (model.provider(), &model.id, run.request.lane.name())).await? {
+    let place = WantedPlace {
+        tenant: wanted.tenant,
+        call: wanted.claim.dispatch_id.0,
+        kind: test_execution::KIND.name,
+        lane: run.request.lane.name(),
+        model,
+        worker: &wanted.claim.worker,
+        content: wanted.content.as_deref(),
+        tokens: (wanted.input_tokens, wanted.output_tokens),
+        call_ms: wanted.call_ms,
+    };
+    match desk::reserve(pool, &place).await? {
         Ok(start_in_ms) => Ok(Reply::Reserved { start_in_ms }),
         Err(pause) => {
             desk::snooze(pool, wanted.cell.id(), wanted.claim.dispatch_id, pause).await?;
@@ -46,24 +63,69 @@ pub(crate) async fn settle(store: &Store, run: &RunContext, report: &Report) -> 
         Outcome::Failed { .. } | Outcome::Sealed { .. } => (0, 0),
     };
     if report.reserved {
-        desk::settle_place(pool, report.dispatch_id, used).await?;
+        desk::settle_place(pool, report.dispatch_id.0, used).await?;
     }
     match &report.outcome {
         Outcome::Finished { answer, .. } if report.reserved => {
             desk::clear_faults(pool, report.tenant, model.provider()).await?;
             keep(store, report, answer).await
         }
-        Outcome::Failed { failure, retry_after_ms } => match failure.class {
-            FailureClass::RateLimited => {
-                let pause = retry_after_ms.map_or(PARK_DEFAULT, Duration::from_millis).min(PARK_MAX);
-                desk::park(pool, report.tenant, &model.id, pause).await
-            }
-            FailureClass::Overloaded | FailureClass::Connection | FailureClass::Timeout if report.reserved => {
-                desk::count_fault(pool, report.tenant, model.provider()).await
-            }
-            _ => Ok(()),
-        },
+        Outcome::Failed { failure, retry_after_ms } => {
+            let of = (failure.class, *retry_after_ms);
+            note_failure(store, report.tenant, model, of, report.reserved).await
+        }
         Outcome::Finished { .. } | Outcome::Sealed { .. } => Ok(()),
+    }
+}
+
+/// A provider that has no room is left alone; one that is down is counted, where the call had a place.
+async fn note_failure(
+    store: &Store,
+    tenant: TenantId,
+    model: &ModelSpec,
+    (class, retry_after_ms): (FailureClass, Option<u64>),
+    reserved: bool,
+) -> Result<(), RelayError> {
+    let pool = store.pool();
+    match class {
+        FailureClass::RateLimited => {
+            let pause = retry_after_ms.map_or(PARK_DEFAULT, Duration::from_millis).min(PARK_MAX);
+            desk::park(pool, tenant, &model.id, pause).await
+        }
+        FailureClass::Overloaded | FailureClass::Connection | FailureClass::Timeout if reserved => {
+            desk::count_fault(pool, tenant, model.provider()).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Answers whether a job on request may make a call. It stays where it is: it may be in the midst of its work.
+pub(crate) async fn reserve_call(store: &Store, request: &Requested, wanted: &JobCall) -> Result<JobReply, RelayError> {
+    let place = WantedPlace {
+        tenant: wanted.tenant,
+        call: wanted.call_id,
+        kind: &request.kind,
+        lane: request.lane.name(),
+        model: &wanted.model,
+        worker: &wanted.worker,
+        content: None,
+        tokens: (wanted.input_tokens, wanted.output_tokens),
+        call_ms: wanted.call_ms,
+    };
+    let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    Ok(match desk::reserve(store.pool(), &place).await? {
+        Ok(start_in_ms) => JobReply::Reserved { start_in_ms },
+        Err(pause) => JobReply::NoRoom { ask_in_ms: millis(pause.max(ASK_AGAIN_MIN)) },
+    })
+}
+
+/// Brings limits, pauses and circuits up to how a call of a job on request went.
+pub(crate) async fn settle_call(store: &Store, end: &CallEnd) -> Result<(), RelayError> {
+    let pool = store.pool();
+    desk::settle_place(pool, end.call_id, (end.input_tokens, end.output_tokens)).await?;
+    match end.class {
+        None => desk::clear_faults(pool, end.tenant, end.model.provider()).await,
+        Some(class) => note_failure(store, end.tenant, &end.model, (class, end.retry_after_ms), true).await,
     }
 }
 

@@ -2,8 +2,11 @@
 
 use pcs_bus::{Bus, NewTicket};
 use pcs_domain::execution::ExecutionRef;
-use pcs_domain::ids::DispatchId;
-use pcs_domain::jobs::test_execution::{KIND, TICKET_CASE_BYTES_MAX, Ticket};
+use pcs_domain::ids::{DispatchId, JobId};
+use pcs_domain::job::Job;
+use pcs_domain::jobs::on_request::JobTicket;
+use pcs_domain::jobs::test_execution::{self, TICKET_CASE_BYTES_MAX, Ticket};
+use pcs_domain::jobs::{JobKind, KINDS, ON_REQUEST};
 use pcs_store::Store;
 
 use crate::RelayError;
@@ -20,7 +23,7 @@ pub(crate) const WINDOW_LEN_MAX: usize = 8_192;
 /// Most tickets that are handed out at once.
 const RELEASE_LEN_MAX: usize = 1_024;
 
-/// Hands out as many executions as the window has room for; answers how many.
+/// Hands out as many jobs of each kind as its window has room for; answers how many.
 pub(crate) async fn fill_window(
     store: &Store,
     bus: &Bus,
@@ -32,15 +35,16 @@ pub(crate) async fn fill_window(
         // The client would keep what is published and send it all later.
         return Ok(0);
     }
-    let window = (presence.slots() * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-    let released = desk::release(store.pool(), term, window, RELEASE_LEN_MAX).await?;
+    let window = |kind| (presence.slots(kind) * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
+    let windows = KINDS.map(|kind| (kind, window(kind)));
+    let released = desk::release(store.pool(), term, &windows, RELEASE_LEN_MAX).await?;
     if released.is_empty() {
         return Ok(0);
     }
     let mut tickets = Vec::with_capacity(released.len());
     let mut rows = Vec::with_capacity(released.len());
     for row in &released {
-        match ticket(runs, row).await {
+        match ticket(store, runs, row).await {
             Ok(ticket) => {
                 tickets.push(ticket);
                 rows.push(row);
@@ -65,7 +69,30 @@ pub(crate) async fn fill_window(
     Ok(rows.len() - unsent.len())
 }
 
-async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
+async fn ticket(store: &Store, runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
+    match ON_REQUEST.into_iter().find(|kind| kind.name == row.kind) {
+        Some(kind) => job_ticket(store, row, kind).await,
+        None => execution_ticket(runs, row).await,
+    }
+}
+
+async fn job_ticket(store: &Store, row: &Released, kind: JobKind) -> Result<NewTicket, RelayError> {
+    let (run_id, tenant) = (row.run_id(), row.tenant());
+    let job = store.load::<Job>(tenant, run_id.0).await?.state;
+    let missing = || RelayError::Inconsistent { run_id, message: "the job is not in its stream".to_owned() };
+    let ticket = JobTicket {
+        tenant,
+        dispatch_id: DispatchId(row.dispatch_id),
+        job_id: JobId(run_id.0),
+        attempt: u16::try_from(row.attempt).unwrap_or(1),
+        input: job.request().ok_or_else(missing)?.input.clone(),
+        traceparent: row.trace.clone(),
+    };
+    let payload = serde_json::to_vec(&ticket).unwrap_or_default().into();
+    Ok(NewTicket { dispatch_id: ticket.dispatch_id, lane: row.lane(), kind, run_id, payload })
+}
+
+async fn execution_ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
     let run_id = row.run_id();
     let missing = |message: &str| RelayError::Inconsistent { run_id, message: message.to_owned() };
     let run = runs.context(row.tenant(), run_id).await?.ok_or_else(|| missing("it is not in its stream"))?;
@@ -95,7 +122,13 @@ async fn ticket(runs: &Runs, row: &Released) -> Result<NewTicket, RelayError> {
         ticket.case = None;
         payload = ticket_bytes(&ticket);
     }
-    Ok(NewTicket { dispatch_id: ticket.dispatch_id, lane: row.lane(), kind: KIND, run_id, payload: payload.into() })
+    Ok(NewTicket {
+        dispatch_id: ticket.dispatch_id,
+        lane: row.lane(),
+        kind: test_execution::KIND,
+        run_id,
+        payload: payload.into(),
+    })
 }
 
 /// A ticket as JSON; its maps have text keys, so encoding can't fail.

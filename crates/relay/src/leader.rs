@@ -19,7 +19,7 @@ use crate::runs::Runs;
 use crate::scheduler::Scheduler;
 use crate::schedules::Schedules;
 use crate::sweeper::Sweeper;
-use crate::{RelayError, desk, dispatch};
+use crate::{RelayError, desk, dispatch, upkeep};
 
 /// How often a relay tries to become the leader, and a leader says that it still is.
 const LEAD_INTERVAL: Duration = Duration::from_millis(500);
@@ -35,6 +35,8 @@ const TIMES_INTERVAL: Duration = Duration::from_millis(500);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log's next partitions are made sure of.
 const PARTITION_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether the day's maintenance was asked for; not at once, when there is enough to catch up with.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,7 @@ impl Leader {
             result = self.watch_times() => result,
             result = self.sweep() => result,
             result = self.make_partitions() => result,
+            result = self.keep_up() => result,
         };
         desk::give_up_lead(pool, term).await?;
         result
@@ -155,10 +158,17 @@ impl Leader {
     }
 
     async fn sweep(&self) -> Result<(), RelayError> {
-        let mut sweeper = Sweeper::new(self.store.clone(), self.bus.clone(), self.presence.clone());
+        let sweeper = Sweeper::new(self.store.clone(), self.bus.clone(), self.presence.clone());
         loop {
             sweeper.sweep().await?;
             tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    async fn keep_up(&self) -> Result<(), RelayError> {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            upkeep::ask_for_maintenance(&self.store).await?;
         }
     }
 

@@ -11,6 +11,7 @@ mod dispatch;
 mod deadlines;
 mod schedules;
 mod recorder;
+mod job_recorder;
 mod capacity;
 mod reconciler;
 mod runs;
@@ -18,11 +19,15 @@ mod sessions;
 mod presence;
 mod leader;
 mod sweeper;
+mod upkeep;
+mod retention;
 pub mod inspect;
 
 use std::sync::Arc;
 
 pub use self::desk::cursor;
+pub use self::retention::{Forgotten, forget};
+pub use self::upkeep::ask_for_maintenance;
 use pcs_bus::{Bus, BusError};
 use pcs_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;

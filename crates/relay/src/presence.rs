@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pcs_bus::{Heartbeat, WorkerPresence};
+use pcs_domain::jobs::JobKind;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,10 +42,10 @@ impl Default for Presence {
 }
 
 impl Presence {
-    /// The slots of all workers that take jobs.
-    pub(crate) fn slots(&self) -> usize {
-        let taking = |seen: &Seen| if seen.heartbeat.draining { 0 } else { seen.heartbeat.slots as usize };
-        self.workers().iter().map(taking).sum()
+    /// The slots of all workers that take jobs of a kind.
+    pub(crate) fn slots(&self, kind: JobKind) -> usize {
+        let takes = |seen: &Seen| !seen.heartbeat.draining && seen.heartbeat.kind == kind.name;
+        self.workers().iter().filter(|seen| takes(seen)).map(|seen| seen.heartbeat.slots as usize).sum()
     }
 
     /// All workers that are there.
@@ -57,6 +58,11 @@ impl Presence {
             silent_for: entry.last.elapsed(),
         };
         workers.values().map(seen).collect()
+    }
+
+    /// The names of all workers that are there.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        self.workers().into_iter().map(|seen| seen.heartbeat.worker).collect()
     }
 
     /// Whether it has listened for long enough to have heard of every worker that is there.

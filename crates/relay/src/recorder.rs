@@ -8,33 +8,49 @@ use pcs_domain::execution::{
     Execution, ExecutionCommand, ExecutionRef, ExecutionRejection, FailedAttempt, Failure, FailureClass,
 };
 use pcs_domain::ids::{CommandId, SubjectId, TenantId};
+use pcs_domain::jobs::on_request::{JobQuestion, JobReply, JobReport};
 use pcs_domain::jobs::test_execution::{Claim, Outcome, Question, Receipt, Reply, Report};
 use pcs_store::{
     CommandContext, ExecuteError, Executed, Expected, PrivacyError, Store, StoreError, execute, execute_new,
 };
 use serde_json::{Map, Value};
 
+use crate::job_recorder::JobRecorder;
 use crate::presence::Presence;
 use crate::runs::Runs;
 use crate::{RelayError, capacity, desk, sessions};
 
 /// Who records the result of an execution that no worker can work on.
-const RELAY: &str = "relay";
+pub(crate) const RELAY: &str = "relay";
 /// A job over which so many workers were lost is given up.
-const WORKERS_LOST_MAX: i16 = 3;
-/// Most runs that one question may be about.
-const ENDED_LEN_MAX: usize = 1_024;
+pub(crate) const WORKERS_LOST_MAX: i16 = 3;
+/// Most runs or jobs that one question may be about.
+pub(crate) const ENDED_LEN_MAX: usize = 1_024;
 
 /// Answers workers.
 pub(crate) struct Recorder {
     store: Store,
     runs: Runs,
     presence: Presence,
+    jobs: JobRecorder,
 }
 
 impl Recorder {
     pub(crate) fn new(store: Store, runs: Runs, presence: Presence) -> Self {
-        Self { store, runs, presence }
+        Self { jobs: JobRecorder::new(store.clone(), presence.clone()), store, runs, presence }
+    }
+
+    /// What a worker hears: a failure of ours makes it keep its result and try again.
+    async fn received(&self, committed: Result<Receipt, RelayError>) -> Receipt {
+        let receipt = committed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a result could not be recorded; the worker keeps it and tries again");
+            Receipt::Unavailable { message: error.to_string() }
+        });
+        if let Receipt::Refused { .. } = &receipt {
+            // Only a number for people: the refusal stands whether it is counted or not.
+            drop(desk::count(self.store.pool(), "results_refused", 1).await);
+        }
+        receipt
     }
 
     async fn commit(&self, report: Report) -> Result<Receipt, RelayError> {
@@ -163,7 +179,7 @@ impl Recorder {
     /// Notes that a worker has what another one had before. A job that loses one worker after the other may be what ends
     /// them: it is given up.
     async fn claimed(&self, tenant: TenantId, cell: ExecutionRef, claim: &Claim) -> Result<Reply, RelayError> {
-        let alive: Vec<String> = self.presence.workers().into_iter().map(|seen| seen.heartbeat.worker).collect();
+        let alive = self.presence.alive();
         let lost = desk::claim(self.store.pool(), cell.id(), claim, &alive).await?;
         if lost < WORKERS_LOST_MAX {
             return Ok(Reply::Wanted { wanted: true });
@@ -253,16 +269,19 @@ fn context(tenant: TenantId, cell: &ExecutionRef, purpose: &str) -> CommandConte
 
 impl Responder for Recorder {
     fn record(&self, report: Report) -> BoxFuture<'_, Receipt> {
+        Box::pin(async move { self.received(self.commit(report).await).await })
+    }
+
+    fn record_job(&self, report: JobReport) -> BoxFuture<'_, Receipt> {
+        Box::pin(async move { self.received(self.jobs.commit(report).await).await })
+    }
+
+    fn reply_job(&self, question: JobQuestion) -> BoxFuture<'_, JobReply> {
         Box::pin(async move {
-            let receipt = self.commit(report).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "a result could not be recorded; the worker keeps it and tries again");
-                Receipt::Unavailable { message: error.to_string() }
-            });
-            if let Receipt::Refused { .. } = &receipt {
-                // Only a number for people: the refusal stands whether it is counted or not.
-                drop(desk::count(self.store.pool(), "results_refused", 1).await);
-            }
-            receipt
+            self.jobs.answer(question).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a worker's question could not be answered; it will ask again");
+                JobReply::Unavailable { message: error.to_string() }
+            })
         })
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pcs_domain::execution::ExecutionEvent;
-use pcs_domain::ids::{CommandId, TenantId, TestRunId};
+use pcs_domain::ids::{CommandId, ExecutionId, JobId, TenantId, TestRunId};
+use pcs_domain::job::{Job, JobEvent};
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::{CancelCause, TestRun, TestRunCommand, TestRunEvent};
@@ -13,7 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::RelayError;
-use crate::desk::{self, Again, DeadLetter, Tally};
+use crate::desk::{self, Again, DeadLetter, NewJob, Tally};
 use crate::expand::RequestedRun;
 use crate::runs::Runs;
 use crate::schedules;
@@ -23,7 +24,8 @@ const PAGE_LEN: usize = 2_000;
 /// How far back a new leader looks for runs that were cancelled, in events.
 const LOOK_BACK: i64 = 2_000;
 /// The categories that make work or end it, or say how it is done.
-const SUBSCRIBED: [Category; 4] = [Category::TestRun, Category::Execution, Category::JobPolicy, Category::Schedule];
+const SUBSCRIBED: [Category; 5] =
+    [Category::TestRun, Category::Execution, Category::JobPolicy, Category::Schedule, Category::Job];
 
 /// The reader of the log.
 pub(crate) struct Scheduler {
@@ -53,6 +55,7 @@ struct Page<'a> {
     dismissed: Vec<Uuid>,
     cancelled: Vec<CancelledRun>,
     completed: Vec<Uuid>,
+    jobs: Vec<(&'a Recorded, &'a JobEvent)>,
     policies: Vec<(&'a Recorded, &'a JobPolicyEvent)>,
     schedules: Vec<(&'a Recorded, &'a ScheduleEvent)>,
 }
@@ -61,7 +64,7 @@ struct Page<'a> {
 pub(crate) struct Followed {
     /// Events that were read.
     pub(crate) events: usize,
-    /// Runs that were cancelled: their tickets shall be purged.
+    /// Runs and jobs that were cancelled: their tickets shall be purged.
     pub(crate) cancelled: Vec<TestRunId>,
     /// Whether something was paused.
     pub(crate) held: bool,
@@ -80,7 +83,7 @@ impl Scheduler {
     /// Runs that were cancelled shortly before where this scheduler starts.
     pub(crate) async fn lately_cancelled(&self) -> Result<Vec<TestRunId>, RelayError> {
         let events = self.store.read_subscribed((self.position - LOOK_BACK).max(0), LOOK_BACK, &SUBSCRIBED).await?;
-        Ok(Page::of(&events).cancelled.iter().map(|cancelled| cancelled.run_id).collect())
+        Ok(Page::of(&events).purged())
     }
 
     /// Waits until the log goes on, for at most this long.
@@ -107,8 +110,7 @@ impl Scheduler {
             self.stop_spent_runs().await?;
         }
         let held = page.policies.iter().any(|(_, event)| matches!(event, JobPolicyEvent::Paused(_)));
-        let cancelled = page.cancelled.iter().map(|cancelled| cancelled.run_id).collect();
-        Ok(Followed { events: events.len(), cancelled, held })
+        Ok(Followed { events: events.len(), cancelled: page.purged(), held })
     }
 
     /// In the order of what depends on what: a result may be of a run that the page requests.
@@ -121,6 +123,9 @@ impl Scheduler {
         }
         if !page.dead.is_empty() {
             desk::keep_dead(connection, &page.dead).await?;
+        }
+        for (recorded, event) in &page.jobs {
+            self.apply_job(connection, recorded, event).await?;
         }
         for requested in &page.requested {
             match requested.expand(connection, &self.runs).await {
@@ -144,6 +149,38 @@ impl Scheduler {
         let closed: Vec<Uuid> =
             page.completed.iter().copied().chain(page.cancelled.iter().map(|cancelled| cancelled.run_id.0)).collect();
         if closed.is_empty() { Ok(()) } else { desk::close_runs(connection, &closed).await }
+    }
+
+    /// A job is put on the desk where somebody wants it, and taken off it where it is over.
+    async fn apply_job(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        recorded: &Recorded,
+        event: &JobEvent,
+    ) -> Result<(), RelayError> {
+        let (tenant, job_id) = (recorded.tenant, JobId(recorded.stream_id));
+        let trace = recorded.traceparent.as_deref();
+        match event {
+            JobEvent::Requested(e) => {
+                let (kind, lane, not_before) = (&*e.kind, e.lane, e.not_before);
+                let new = NewJob { tenant, job_id, kind, lane, not_before, trace, attempt: 1 };
+                desk::add_job(connection, &new).await
+            }
+            JobEvent::Requeued(e) => {
+                let job = self.store.load::<Job>(tenant, job_id.0).await?.state;
+                let Some(request) = job.request() else { return Ok(()) };
+                let (kind, lane) = (&*request.kind, request.lane);
+                let new = NewJob { tenant, job_id, kind, lane, not_before: None, trace, attempt: e.attempt };
+                desk::add_job(connection, &new).await
+            }
+            JobEvent::AttemptFailed(e) => {
+                let (execution_id, attempt) = (ExecutionId(job_id.0), e.attempt.saturating_add(1));
+                desk::put_back(connection, &[Again { execution_id, attempt, snoozes: 0, at: e.retry_at.get() }]).await
+            }
+            JobEvent::Finished(_) | JobEvent::DeadLettered(_) | JobEvent::Cancelled(_) => {
+                desk::close_runs(connection, &[job_id.0]).await
+            }
+        }
     }
 
     async fn keep_unfinished(
@@ -221,6 +258,14 @@ fn until_retry(events: &[Recorded]) -> &[Recorded] {
 }
 
 impl<'a> Page<'a> {
+    /// What was cancelled: its tickets shall be purged. A job's are found by its id, as a run's.
+    fn purged(&self) -> Vec<TestRunId> {
+        let job = |(recorded, event): &(&Recorded, &JobEvent)| {
+            matches!(event, JobEvent::Cancelled(_)).then_some(TestRunId(recorded.stream_id))
+        };
+        self.cancelled.iter().map(|run| run.run_id).chain(self.jobs.iter().filter_map(job)).collect()
+    }
+
     fn of(events: &'a [Recorded]) -> Self {
         let mut page = Self::default();
         for recorded in events {
@@ -231,6 +276,7 @@ impl<'a> Page<'a> {
                 DomainEvent::Execution(event) => page.read_execution(recorded, event),
                 DomainEvent::JobPolicy(event) => page.policies.push((recorded, event)),
                 DomainEvent::Schedule(event) => page.schedules.push((recorded, event)),
+                DomainEvent::Job(event) => page.jobs.push((recorded, event)),
             }
         }
         page

@@ -2,6 +2,7 @@
 
 use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::schedule::ScheduleEvent;
@@ -53,6 +54,7 @@ impl Build {
             .with::<DataSubjectEvent>()
             .with::<JobPolicyEvent>()
             .with::<ScheduleEvent>()
+            .with::<JobEvent>()
     }
 
     /// With the events of one more aggregate.

@@ -61,6 +61,7 @@ async fn advance(
             | DomainEvent::DataSubject(_)
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
+            | DomainEvent::Job(_)
             | DomainEvent::TestRun(_)
             | DomainEvent::Unread(_) => (),
         }

@@ -25,6 +25,11 @@ struct LaneLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct KeyLabels {
     key: String,
 }
@@ -50,10 +55,10 @@ pub(crate) struct JobGauges {
     jobs: Family<QueueLabels, Gauge>,
     oldest: Family<LaneLabels, Gauge<f64, AtomicU64>>,
     workers: Gauge,
-    slots: Gauge,
-    in_flight: Gauge,
-    ready: Gauge,
-    load: Gauge<f64, AtomicU64>,
+    slots: Family<KindLabels, Gauge>,
+    in_flight: Family<KindLabels, Gauge>,
+    ready: Family<KindLabels, Gauge>,
+    load: Family<KindLabels, Gauge<f64, AtomicU64>>,
     led: Gauge,
     term: Gauge,
     broker: Gauge,
@@ -69,11 +74,8 @@ pub(crate) struct JobGauges {
 
 impl JobGauges {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let all: [(&str, &str, &Gauge); 12] = [
+        let all: [(&str, &str, &Gauge); 9] = [
             ("job_workers", "Workers that were heard of lately", &self.workers),
-            ("job_worker_slots", "Slots of the workers that take jobs", &self.slots),
-            ("job_worker_slots_busy", "Slots of those workers that are in use", &self.in_flight),
-            ("job_ready", "Jobs that could be done now if there were slots", &self.ready),
             ("job_scheduler_led", "1 while a relay leads", &self.led),
             ("job_scheduler_term", "The term of the relay that leads, or led last", &self.term),
             ("job_scheduler_broker_up", "1 while the relay that leads reaches the broker", &self.broker),
@@ -86,10 +88,22 @@ impl JobGauges {
         for (name, help, gauge) in all {
             registry.register(name, help, gauge.clone());
         }
+        let of_kinds: [(&str, &str, &Family<KindLabels, Gauge>); 3] = [
+            ("job_worker_slots", "Slots of the workers that take jobs of a kind", &self.slots),
+            ("job_worker_slots_busy", "Slots of those workers that are in use", &self.in_flight),
+            ("job_ready", "Jobs of a kind that could be done now if there were slots", &self.ready),
+        ];
+        for (name, help, family) in of_kinds {
+            registry.register(name, help, family.clone());
+        }
         registry.register("jobs", "Jobs without a result, by lane, kind, model and state", self.jobs.clone());
         let help = "How long the oldest job that could be handed out has waited";
         registry.register("job_oldest_waiting_seconds", help, self.oldest.clone());
-        registry.register("job_load", "Ready jobs per slot: above 1 the fleet is too small", self.load.clone());
+        registry.register(
+            "job_load",
+            "Ready jobs per slot of a kind: above 1 the fleet is too small",
+            self.load.clone(),
+        );
         let help = "How long the next call under a limit has to wait";
         registry.register("provider_limit_wait_seconds", help, self.limit_wait.clone());
         registry.register(
@@ -105,10 +119,13 @@ impl JobGauges {
         self.set_queues(&state.queues);
         let Fleet { leader, workers, scaling } = &state.fleet;
         self.workers.set(i64::try_from(workers.len()).unwrap_or(i64::MAX));
-        self.slots.set(scaling.slots);
-        self.in_flight.set(scaling.in_flight);
-        self.ready.set(scaling.ready);
-        self.load.set(scaling.load);
+        for of_kind in scaling {
+            let labels = KindLabels { kind: of_kind.kind };
+            self.slots.get_or_create(&labels).set(of_kind.slots);
+            self.in_flight.get_or_create(&labels).set(of_kind.in_flight);
+            self.ready.get_or_create(&labels).set(of_kind.ready);
+            self.load.get_or_create(&labels).set(of_kind.load);
+        }
         self.led.set(i64::from(leader.led));
         self.term.set(leader.term);
         self.broker.set(i64::from(leader.broker));

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use pcs_domain::data_subject::DataSubjectEvent;
 use pcs_domain::execution::ExecutionEvent;
+use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::schedule::ScheduleEvent;
@@ -32,6 +33,7 @@ pub(crate) fn written() -> Vec<EventType> {
         DataSubjectEvent::TYPES,
         JobPolicyEvent::TYPES,
         ScheduleEvent::TYPES,
+        JobEvent::TYPES,
     ]
     .concat()
 }

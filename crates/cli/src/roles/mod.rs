@@ -8,7 +8,7 @@ use clap::Args;
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{KeySource, Store, StoreConfig};
 
-pub use self::settings::{ArchiveArgs, DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs};
+pub use self::settings::{ArchiveArgs, DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs, WorkKind};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::telemetry;
 

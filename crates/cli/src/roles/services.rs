@@ -6,20 +6,27 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pcs_auth::Authenticator;
-use pcs_bus::{Bus, BusConfig, JobMetrics, WorkerConfig, run_worker};
+use pcs_bus::{Bus, BusConfig, JobHandler, JobMetrics, WorkerConfig, run_worker};
 use pcs_domain::ports::{IdSource, System};
 use pcs_projections::RunnerConfig;
 use pcs_providers::{Gateway, GatewayConfig, ProviderKind, Secret};
 use pcs_server::{AppState, Readiness, ReadinessCheck, Server, ServerConfig};
 use pcs_store::Store;
+use pcs_worker_maintenance::Maintenance;
+use pcs_worker_on_request::OnRequest;
+use pcs_worker_swarm_agent::SwarmAgent;
 use pcs_worker_test_execution::TestExecution;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::settings::{ServeArgs, WorkArgs};
+use super::settings::{ServeArgs, WorkArgs, WorkKind};
 use crate::lifecycle::{Lifecycle, Stage};
 
+/// Maintenance that a relay does at once: an archive takes hours, and nothing else shall wait for it.
+const MAINTENANCE_SLOTS: u32 = 2;
+/// How long maintenance may go on when the relay shall stop; then it is given back.
+const MAINTENANCE_DRAIN: Duration = Duration::from_secs(2);
 /// The pause before the broker of hints is tried again.
 const HINTS_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -50,8 +57,17 @@ pub async fn serve(
     Ok(address)
 }
 
-/// Starts the relay.
+/// Starts the relay, and beside it the worker of maintenance: it needs the database, which other workers don't have.
 pub fn relay(lifecycle: &Lifecycle, store: Store, bus: Bus) {
+    let config = worker_config(MAINTENANCE_SLOTS, MAINTENANCE_DRAIN, JobMetrics::default());
+    let task = Arc::new(Maintenance::new(store.clone()));
+    let handler = Arc::new(OnRequest::new(bus.clone(), task, config.name.clone()));
+    let worker_bus = bus.clone();
+    lifecycle.start(Stage::Front, "maintenance", |stop| async move {
+        // The relay does it too; whoever is first spares the other a complaint that there is no consumer yet.
+        worker_bus.ensure_topology().await?;
+        Ok(run_worker(worker_bus, config, handler, stop).await?)
+    });
     lifecycle.start(Stage::Relay, "relay", |stop| async move { Ok(pcs_relay::run(store, bus, stop).await?) });
 }
 
@@ -98,7 +114,7 @@ async fn exchange_hints(store: &Store, broker: &BusConfig, stop: &CancellationTo
     }
 }
 
-/// Starts a worker.
+/// Starts a worker of each kind that it shall do.
 ///
 /// # Errors
 /// Where the settings of the model providers are wrong, or the address of the metrics is taken.
@@ -108,16 +124,24 @@ pub async fn work(lifecycle: &Lifecycle, stage: Stage, bus: Bus, args: &WorkArgs
         serve_metrics(lifecycle, address, &metrics).await?;
     }
     let gateway = Arc::new(Gateway::new(gateway_config(args))?);
-    let config = WorkerConfig {
-        name: worker_name(),
-        slots: args.slots,
-        drain: args.drain(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        metrics,
-    };
-    let handler = Arc::new(TestExecution::new(bus.clone(), gateway, config.name.clone()));
-    lifecycle.start(stage, "work", |stop| async move { Ok(run_worker(bus, config, handler, stop).await?) });
+    for kind in &args.kinds {
+        let config = worker_config(args.slots, args.drain(), metrics.clone());
+        let (bus, gateway, name) = (bus.clone(), Arc::clone(&gateway), config.name.clone());
+        let handler: Arc<dyn JobHandler> = match kind {
+            WorkKind::TestExecution => Arc::new(TestExecution::new(bus.clone(), gateway, name)),
+            WorkKind::SwarmAgent => {
+                let task = SwarmAgent::new(bus.clone(), gateway, name.clone(), pcs_worker_swarm_agent::agents());
+                Arc::new(OnRequest::new(bus.clone(), Arc::new(task), name))
+            }
+        };
+        let job = handler.kind().name;
+        lifecycle.start(stage, job, |stop| async move { Ok(run_worker(bus, config, handler, stop).await?) });
+    }
     Ok(())
+}
+
+fn worker_config(slots: u32, drain: Duration, metrics: JobMetrics) -> WorkerConfig {
+    WorkerConfig { name: worker_name(), slots, drain, build: env!("CARGO_PKG_VERSION").to_owned(), metrics }
 }
 
 async fn serve_metrics(lifecycle: &Lifecycle, address: SocketAddr, metrics: &JobMetrics) -> anyhow::Result<()> {

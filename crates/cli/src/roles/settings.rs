@@ -138,10 +138,23 @@ pub struct ServeArgs {
     pub listen: SocketAddr,
 }
 
+/// A kind of jobs that `pcs work` does; maintenance is the relay's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// Tests: one model asked about one case.
+    TestExecution,
+    /// Tasks of agents.
+    SwarmAgent,
+}
+
 /// How a worker works.
 #[derive(Args, Clone, Debug)]
 pub struct WorkArgs {
-    /// How many jobs are done at once.
+    /// The kinds of jobs that are done; comma-separated.
+    #[arg(long, env = "PCS_KINDS", value_delimiter = ',', default_value = "test_execution,swarm_agent")]
+    pub kinds: Vec<WorkKind>,
+    /// How many jobs of each kind are done at once.
     #[arg(long, env = "PCS_SLOTS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub slots: u32,
     /// How many seconds running jobs may take to finish after the signal to stop (services are dropped after 30).

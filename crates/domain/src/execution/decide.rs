@@ -147,7 +147,7 @@ pub(super) fn decide(
 /// What follows from a failed attempt: it is snoozed, made once more, or given up.
 fn after_failure(failed: FailedAttempt, at: Timestamp) -> Event {
     let FailedAttempt { cell, subject, input, failure, retry_after, attempt, snoozes, worker } = failed;
-    let pause = |number| at.plus(backoff::pause(cell.id(), number, retry_after));
+    let pause = |number| at.plus(backoff::pause(cell.id().0, number, retry_after));
     let failure = Failure { class: failure.class, error: cut(failure.error, limits::ERROR_BYTES_MAX) };
     let class = failure.class;
     if class == FailureClass::RateLimited && snoozes < limits::SNOOZES_MAX {
@@ -165,7 +165,7 @@ fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
 }
 
-fn cut(text: String, bytes_max: usize) -> String {
+pub(crate) fn cut(text: String, bytes_max: usize) -> String {
     // Before cutting: the replacement is longer than what it replaces.
     let mut text = without_nul(text);
     if text.len() > bytes_max {

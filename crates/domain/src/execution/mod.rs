@@ -1,6 +1,6 @@
 //! Executions: one cell of a run's matrix, with exactly one recorded result.
 
-mod backoff;
+pub(crate) mod backoff;
 mod decide;
 mod reading;
 #[cfg(test)]
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub(crate) use self::decide::cut;
 pub use self::decide::{ExecutionCommand, ExecutionRejection, FailedAttempt};
 use crate::aggregate::Aggregate;
 use crate::assertion::Grade;

@@ -131,6 +131,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::DataSubject(_)
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
+            | DomainEvent::Job(_)
             | DomainEvent::Unread(_) => (),
         }
     }

@@ -79,6 +79,7 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         | DomainEvent::DataSubject(_)
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
+        | DomainEvent::Job(_)
         | DomainEvent::Unread(_) => None,
     }
 }

@@ -146,6 +146,7 @@ impl<'a> Added<'a> {
             | DomainEvent::DataSubject(_)
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
+            | DomainEvent::Job(_)
             | DomainEvent::Unread(_) => Ok(()),
         }
     }

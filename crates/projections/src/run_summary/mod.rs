@@ -62,6 +62,7 @@ impl Projection for RunSummary {
             | DomainEvent::DataSubject(_)
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
+            | DomainEvent::Job(_)
             | DomainEvent::Unread(_) => recorded.stream_id,
         }
     }
@@ -147,6 +148,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::DataSubject(_)
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
+            | DomainEvent::Job(_)
             | DomainEvent::Unread(_) => (),
         }
     }

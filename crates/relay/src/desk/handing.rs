@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pcs_domain::ids::{DispatchId, ExecutionId, TenantId, TestCaseId, TestRunId};
+use pcs_domain::jobs::JobKind;
 use pcs_domain::test_run::Lane;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -18,6 +19,7 @@ const LONGEST_WAITING_EVERY: f64 = 8.0;
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Released {
     pub(crate) execution_id: Uuid,
+    pub(crate) kind: String,
     pub(crate) tenant_id: i32,
     pub(crate) run_id: Uuid,
     pub(crate) lane: i16,
@@ -81,16 +83,24 @@ pub(crate) async fn put_back(connection: &mut PgConnection, again: &[Again]) -> 
     Ok(())
 }
 
-/// How many executions are handed out.
+/// How many jobs are handed out.
 pub(crate) async fn dispatched(pool: &PgPool) -> Result<usize, RelayError> {
     let mut transaction = begin(pool).await?;
-    count_dispatched(&mut transaction).await
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from jobs.execution where state = 1").fetch_one(&mut *transaction).await?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
-async fn count_dispatched(connection: &mut PgConnection) -> Result<usize, RelayError> {
-    let count: i64 =
-        sqlx::query_scalar("select count(*) from jobs.execution where state = 1").fetch_one(connection).await?;
-    Ok(usize::try_from(count).unwrap_or(0))
+/// How many jobs of a kind are handed out; none where nothing of the kind is on the desk.
+async fn count_dispatched(connection: &mut PgConnection, kind: JobKind) -> Result<Option<usize>, RelayError> {
+    let count: Option<i64> = sqlx::query_scalar(
+        "select (select count(*) from jobs.execution where state = 1 and kind = $1)
+         where exists (select from jobs.queue where kind = $1)",
+    )
+    .bind(kind.name)
+    .fetch_optional(connection)
+    .await?;
+    Ok(count.map(|count| usize::try_from(count).unwrap_or(0)))
 }
 
 /// Wakes executions whose pause is over.
@@ -107,25 +117,36 @@ async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
 /// without it an endless stream of important runs would keep a bulk run from ever ending. Within a lane tenants share by
 /// their weights, and within a tenant its runs take turns: a small run does not wait behind a large one.
 ///
-/// As many are taken as the window has room for, beside those that are handed out already; at most `limit`.
+/// Of each kind as many are taken as its window has room for, beside those that are handed out already; at most `limit`.
 pub(crate) async fn release(
     pool: &PgPool,
     term: i64,
-    window: usize,
+    windows: &[(JobKind, usize)],
     limit: usize,
 ) -> Result<Vec<Released>, RelayError> {
     let mut transaction = begin_as_leader(pool, term).await?;
-    let room = window.saturating_sub(count_dispatched(&mut transaction).await?).min(limit);
-    if room == 0 {
+    let mut rooms = Vec::new();
+    for (kind, window) in windows {
+        if let Some(out) = count_dispatched(&mut transaction, *kind).await? {
+            rooms.push((*kind, window.saturating_sub(out).min(limit)));
+        }
+    }
+    rooms.retain(|(_, room)| *room > 0);
+    if rooms.is_empty() {
         return Ok(Vec::new());
     }
-    let places = u32::try_from(room).unwrap_or(u32::MAX);
     wake(&mut transaction).await?;
-    let released = sqlx::query_as(include_str!("../../queries/release.sql"))
-        .bind(i64::from(places))
-        .bind(f64::from(places) / LONGEST_WAITING_EVERY)
-        .fetch_all(&mut *transaction)
-        .await?;
+    let mut released = Vec::new();
+    for (kind, room) in rooms {
+        let places = u32::try_from(room).unwrap_or(u32::MAX);
+        let of_kind: Vec<Released> = sqlx::query_as(include_str!("../../queries/release.sql"))
+            .bind(i64::from(places))
+            .bind(f64::from(places) / LONGEST_WAITING_EVERY)
+            .bind(kind.name)
+            .fetch_all(&mut *transaction)
+            .await?;
+        released.extend(of_kind);
+    }
     commit_as_leader(transaction, term).await?;
     Ok(released)
 }

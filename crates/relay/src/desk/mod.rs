@@ -1,6 +1,7 @@
 //! The scheduler's tables: how far it has read the log, and who may write them.
 
 mod handing;
+mod jobs;
 mod lease;
 mod policy;
 mod runs;
@@ -12,6 +13,7 @@ use pcs_domain::test_run::Lane;
 use sqlx::{PgConnection, PgPool, PgTransaction};
 
 pub(crate) use self::handing::*;
+pub(crate) use self::jobs::*;
 pub(crate) use self::lease::*;
 pub(crate) use self::policy::*;
 pub(crate) use self::runs::*;

@@ -125,7 +125,7 @@ async fn add_queues(connection: &mut PgConnection, new: &NewRun<'_>) -> Result<H
 }
 
 /// A tenant that had no work begins where the others are: time without work is not saved up.
-async fn greet_tenant(connection: &mut PgConnection, tenant: TenantId) -> Result<(), RelayError> {
+pub(crate) async fn greet_tenant(connection: &mut PgConnection, tenant: TenantId) -> Result<(), RelayError> {
     sqlx::query(
         "with others as (
              select min(t.passed) as passed from jobs.tenant t

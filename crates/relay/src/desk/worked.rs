@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use pcs_domain::execution::Answer;
 use pcs_domain::ids::{DispatchId, ExecutionId, TenantId};
-use pcs_domain::jobs::test_execution::{Claim, KIND, Reserve};
+use pcs_domain::jobs::test_execution::Claim;
+use pcs_domain::model::ModelSpec;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::RelayError;
 use crate::presence::Seen;
@@ -76,24 +78,35 @@ async fn release_place(pool: &PgPool, dispatch: DispatchId) -> Result<(), RelayE
     Ok(())
 }
 
+/// A call that wants a place.
+pub(crate) struct WantedPlace<'a> {
+    pub(crate) tenant: TenantId,
+    /// The call: the hand-over where a job makes one, else an id of its own.
+    pub(crate) call: Uuid,
+    pub(crate) kind: &'a str,
+    pub(crate) lane: &'a str,
+    pub(crate) model: &'a ModelSpec,
+    pub(crate) worker: &'a str,
+    pub(crate) content: Option<&'a str>,
+    /// Tokens of prompt and answer, estimated.
+    pub(crate) tokens: (u64, u64),
+    pub(crate) call_ms: u64,
+}
+
 /// The milliseconds until a call may begin; or the pause after which it may ask again.
-pub(crate) async fn reserve(
-    pool: &PgPool,
-    wanted: &Reserve,
-    (provider, model_id, lane): (&str, &str, &str),
-) -> Result<Result<u64, Duration>, RelayError> {
+pub(crate) async fn reserve(pool: &PgPool, wanted: &WantedPlace<'_>) -> Result<Result<u64, Duration>, RelayError> {
     let bigint = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let millis: i64 = sqlx::query_scalar("select jobs.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
         .bind(wanted.tenant.0)
-        .bind(provider)
-        .bind(model_id)
-        .bind(lane)
-        .bind(KIND.name)
-        .bind(wanted.claim.dispatch_id.0)
-        .bind(&wanted.claim.worker)
-        .bind(wanted.content.as_deref())
-        .bind(bigint(wanted.input_tokens))
-        .bind(bigint(wanted.output_tokens))
+        .bind(wanted.model.provider())
+        .bind(&wanted.model.id)
+        .bind(wanted.lane)
+        .bind(wanted.kind)
+        .bind(wanted.call)
+        .bind(wanted.worker)
+        .bind(wanted.content)
+        .bind(bigint(wanted.tokens.0))
+        .bind(bigint(wanted.tokens.1))
         .bind(bigint(wanted.call_ms))
         .bind(i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX))
         .bind(CIRCUIT_FAILURES)
@@ -105,12 +118,12 @@ pub(crate) async fn reserve(
 /// Gives the place of a call back, with what it really took.
 pub(crate) async fn settle_place(
     pool: &PgPool,
-    dispatch: DispatchId,
+    call: Uuid,
     (input_tokens, output_tokens): (u64, u64),
 ) -> Result<(), RelayError> {
     let bigint = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     sqlx::query("select jobs.settle($1, $2, $3)")
-        .bind(dispatch.0)
+        .bind(call)
         .bind(bigint(input_tokens))
         .bind(bigint(output_tokens))
         .execute(pool)
@@ -244,22 +257,5 @@ pub(crate) async fn note_workers(pool: &PgPool, workers: &[Seen]) -> Result<(), 
     .bind(workers.iter().map(|seen| seen.silent_for.as_secs_f64()).collect::<Vec<_>>())
     .execute(pool)
     .await?;
-    Ok(())
-}
-
-/// Forgets answers that may not be used again, and what cancelled runs left undone long ago.
-pub(crate) async fn forget_old(pool: &PgPool, answers: Duration, unfinished: Duration) -> Result<(), RelayError> {
-    sqlx::query(
-        "with old as (select tenant_id, content from jobs.answer
-                      where at < clock_timestamp() - make_interval(secs => $1) limit 1000)
-         delete from jobs.answer a using old where (a.tenant_id, a.content) = (old.tenant_id, old.content)",
-    )
-    .bind(answers.as_secs_f64())
-    .execute(pool)
-    .await?;
-    sqlx::query("delete from jobs.undone where class is null and at < clock_timestamp() - make_interval(secs => $1)")
-        .bind(unfinished.as_secs_f64())
-        .execute(pool)
-        .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Who is there: workers, the leader, and how many slots the backlog wants.
 
+use pcs_domain::jobs::KINDS;
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -39,12 +40,14 @@ pub struct Leadership {
     pub lag_events: i64,
 }
 
-/// What an autoscaler needs to know.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What an autoscaler needs to know of the workers of a kind.
+#[derive(Clone, Debug, Serialize)]
 pub struct Scaling {
+    /// The kind.
+    pub kind: &'static str,
     /// Jobs that could be done now if there were slots: waiting and not held, and handed out.
     pub ready: i64,
-    /// The slots of all workers that take jobs.
+    /// The slots of all workers that take jobs of it.
     pub slots: i64,
     /// The jobs that they do.
     pub in_flight: i64,
@@ -59,8 +62,8 @@ pub struct Fleet {
     pub leader: Leadership,
     /// All workers, by name.
     pub workers: Vec<WorkerRow>,
-    /// What an autoscaler needs to know.
-    pub scaling: Scaling,
+    /// What an autoscaler needs to know, by kind.
+    pub scaling: Vec<Scaling>,
 }
 
 /// Longer silences end a worker; a leader that is gone leaves its rows behind.
@@ -93,13 +96,18 @@ pub async fn fleet(pool: &PgPool, queues: &[QueueRow]) -> Result<Fleet, sqlx::Er
     .bind(SILENCE_MAX_SECONDS)
     .fetch_all(pool);
     let (leader, workers): (Leadership, Vec<WorkerRow>) = tokio::try_join!(leader, workers)?;
-    let ready = queues.iter().map(|queue| queue.handed_out + if queue.held { 0 } else { queue.waiting }).sum();
-    let taking = workers.iter().filter(|worker| !worker.draining);
+    let scaling = KINDS.map(|kind| scaling(kind.name, queues, &workers)).into();
+    Ok(Fleet { leader, workers, scaling })
+}
+
+fn scaling(kind: &'static str, queues: &[QueueRow], workers: &[WorkerRow]) -> Scaling {
+    let of_kind = queues.iter().filter(|queue| queue.kind == kind);
+    let ready = of_kind.map(|queue| queue.handed_out + if queue.held { 0 } else { queue.waiting }).sum();
+    let taking = workers.iter().filter(|worker| worker.kind == kind && !worker.draining);
     let (slots, in_flight) = taking.fold((0, 0), |(slots, in_flight), worker| {
         (slots + i64::from(worker.slots), in_flight + i64::from(worker.in_flight))
     });
-    let load = ratio(ready, slots.max(1));
-    Ok(Fleet { leader, workers, scaling: Scaling { ready, slots, in_flight, load } })
+    Scaling { kind, ready, slots, in_flight, load: ratio(ready, slots.max(1)) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for a dashboard; beyond 2^53 jobs nobody counts")]

@@ -111,7 +111,8 @@ pub(crate) struct PolicyDoc {
 pub(crate) struct FleetDoc {
     leader: LeadershipDoc,
     workers: Vec<WorkerDoc>,
-    scaling: ScalingDoc,
+    /// By kind.
+    scaling: Vec<ScalingDoc>,
 }
 
 /// The relay that schedules.
@@ -144,10 +145,11 @@ pub(crate) struct WorkerDoc {
     silent_for_seconds: f64,
 }
 
-/// What an autoscaler needs to know.
+/// What an autoscaler needs to know of the workers of a kind.
 #[derive(ToSchema)]
 #[schema(as = Scaling)]
 pub(crate) struct ScalingDoc {
+    kind: String,
     /// Jobs that could be done now if there were slots.
     ready: i64,
     slots: i64,
@@ -220,4 +222,99 @@ pub(crate) struct ScheduleAnswer {
     run: Value,
     created_by: Uuid,
     paused: bool,
+}
+
+/// How a job is.
+#[derive(ToSchema)]
+#[schema(as = JobStatus, rename_all = "snake_case")]
+pub(crate) enum JobStatusDoc {
+    /// It has no result yet.
+    Waiting,
+    /// It is done.
+    Finished,
+    /// Its result is an error.
+    Dead,
+    /// Nobody wanted it any more.
+    Cancelled,
+}
+
+/// A job on request.
+#[derive(ToSchema)]
+#[schema(as = Job)]
+pub(crate) struct JobDoc {
+    id: Uuid,
+    kind: String,
+    lane: Lane,
+    status: JobStatusDoc,
+    /// What is to be done, as its kind understands it.
+    #[schema(value_type = Object)]
+    input: Value,
+    /// What came of it; null where nothing did yet.
+    #[schema(required, value_type = Option<Object>)]
+    output: Option<Value>,
+    /// The number of the last attempt that ended.
+    attempts: u16,
+    /// Who made it.
+    #[schema(required)]
+    worker: Option<String>,
+    /// The kind of its error.
+    #[schema(required)]
+    error_class: Option<String>,
+    #[schema(required)]
+    error: Option<String>,
+    /// Who asked for it; null where the system did.
+    #[schema(required)]
+    requested_by: Option<Uuid>,
+    #[schema(format = DateTime)]
+    requested_at: String,
+    /// Not to be begun before.
+    #[schema(required, format = DateTime)]
+    not_before: Option<String>,
+    /// When it had its result or was cancelled.
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
+    /// The version of its stream.
+    revision: i64,
+}
+
+/// An attempt at a job that failed.
+#[derive(ToSchema)]
+#[schema(as = JobAttempt)]
+pub(crate) struct JobAttemptDoc {
+    attempt: u16,
+    worker: String,
+    class: String,
+    error: String,
+    /// When the next one could start; null after the last.
+    #[schema(required, format = DateTime)]
+    retry_at: Option<String>,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+/// A job with its failed attempts.
+#[derive(ToSchema)]
+#[schema(as = JobWithAttempts)]
+pub(crate) struct JobWithAttemptsDoc {
+    #[schema(inline)]
+    #[serde(flatten)]
+    job: JobDoc,
+    failed_attempts: Vec<JobAttemptDoc>,
+}
+
+/// A job as a command left it.
+#[derive(ToSchema)]
+#[schema(as = JobAnswer)]
+pub(crate) struct JobAnswerDoc {
+    id: Uuid,
+    status: JobStatusDoc,
+    kind: String,
+    lane: Lane,
+    /// What is to be done.
+    #[schema(value_type = Object)]
+    input: Value,
+    /// Not to be begun before.
+    #[schema(format = DateTime)]
+    not_before: Option<String>,
+    requested_by: Option<Uuid>,
 }

@@ -24,7 +24,7 @@ impl Store {
         &self,
         from: i64,
         to: i64,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<usize, StoreError> {
         let location = self.inner.archive.location().ok_or(ArchiveError::NoAddress)?.clone();
         let mut connection = self.archive_lock().await?;
@@ -67,7 +67,7 @@ impl Store {
         connection: &mut PgConnection,
         location: &Location,
         partition: &ArchivedPartition,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<(), StoreError> {
         let number = partition.number;
         let manifest = verify::manifest(location, partition).await?;
@@ -91,7 +91,7 @@ impl Store {
         &self,
         from: i64,
         to: i64,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<Vec<ArchiveFinding>, StoreError> {
         let location = self.inner.archive.location().ok_or(ArchiveError::NoAddress)?;
         let mut findings = Vec::new();
@@ -111,7 +111,7 @@ async fn load(
     connection: &mut PgConnection,
     location: &Location,
     (partition, manifest): (&ArchivedPartition, &Manifest),
-    told: &mut dyn FnMut(ArchiveStep),
+    told: &mut (dyn FnMut(ArchiveStep) + Send),
 ) -> Result<MerkleTree, StoreError> {
     let mut tree = MerkleTree::default();
     // Only the number is put into the text. A column that came after the export is null, or has its default.

@@ -84,12 +84,22 @@ pub enum ArchiveStep {
 }
 
 impl Store {
+    /// Whether this process knows where the archive is.
+    #[must_use]
+    pub fn has_archive(&self) -> bool {
+        self.inner.archive.location().is_some()
+    }
+
     /// Archives what can be archived, the oldest first, and goes on with what was begun; tells each step when it is done.
     ///
     /// # Errors
     /// Where the database or the archive does not answer, or what was read back is wrong: what is not finished is gone on
     /// with by the next run. [`ArchiveError::Busy`] where another run is at work.
-    pub async fn archive_run(&self, run: &ArchiveRun, told: &mut dyn FnMut(ArchiveStep)) -> Result<(), StoreError> {
+    pub async fn archive_run(
+        &self,
+        run: &ArchiveRun,
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
+    ) -> Result<(), StoreError> {
         let location = self.inner.archive.location().ok_or(ArchiveError::NoAddress)?.clone();
         let mut connection = self.archive_lock().await?;
         let wanted = |verdict: &Verdict| match verdict {
@@ -120,7 +130,7 @@ impl Store {
         connection: &mut PgConnection,
         (location, run): (&Location, &ArchiveRun),
         number: i64,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<(), StoreError> {
         let mut partition = catalogue::partition(self.pool(), number).await?;
         if partition.state == ArchiveState::Exporting {
@@ -149,7 +159,7 @@ impl Store {
         &self,
         connection: &mut PgConnection,
         partition: &ArchivedPartition,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<(), StoreError> {
         let number = partition.number;
         let timeout = format!("set statement_timeout = {}", DETACH_TIMEOUT.as_millis());
@@ -175,7 +185,7 @@ impl Store {
         connection: &mut PgConnection,
         location: &Location,
         grace: Duration,
-        told: &mut dyn FnMut(ArchiveStep),
+        told: &mut (dyn FnMut(ArchiveStep) + Send),
     ) -> Result<(), StoreError> {
         let now: OffsetDateTime = sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut *connection).await?;
         let is_old = |at: OffsetDateTime| (now - at) >= grace;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use pcs_store::{ArchiveRun, ArchiveStep, ArchivedPartition, Candidate, Reader, Store, Verdict};
+use pcs_worker_maintenance::readers;
 use serde_json::{Value, json};
 
 use crate::commands::es::console::Console;
@@ -170,18 +171,6 @@ async fn list(store: &Store, console: &mut Console) -> Result<(), CliError> {
     ];
     let fields = ["partition", "first_position", "last_position", "events", "bytes", "state", "merkle_root"];
     console.list(&rows, &columns, |row| cells(row, &fields))
-}
-
-/// Everybody who follows the log, and how far: nothing is archived that one of them has not read.
-async fn readers(store: &Store) -> Result<Vec<Reader>, CliError> {
-    let projections = pcs_projections::checkpoints(store.pool()).await?;
-    let mut readers: Vec<Reader> = projections
-        .into_iter()
-        .map(|(name, position)| Reader { name: format!("projection {name}"), position })
-        .collect();
-    let position = pcs_relay::cursor(store.pool()).await?;
-    readers.push(Reader { name: "the relay".to_owned(), position });
-    Ok(readers)
 }
 
 fn candidate(candidate: &Candidate) -> Value {

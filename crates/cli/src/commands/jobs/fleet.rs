@@ -35,14 +35,17 @@ pub(super) async fn show(api: &Api, args: &Fleet, output: &mut Output) -> Result
         [] => output.note("no worker was heard of lately"),
         workers => output.table(&columns, rows(workers, &fields))?,
     }
-    let (leader, scaling) = (&answer["leader"], &answer["scaling"]);
+    let columns = [
+        ("kind", Align::Left),
+        ("ready", Align::Right),
+        ("slots", Align::Right),
+        ("in flight", Align::Right),
+        ("load", Align::Right),
+    ];
+    output.line("")?;
+    let scaling = rows(items(&answer, "scaling"), &["kind", "ready", "slots", "in_flight", "load"]);
+    output.table(&columns, scaling)?;
+    let leader = &answer["leader"];
     let led = if leader["led"] == true { "leads" } else { "has ended: nobody leads" };
-    output.line(&format!(
-        "term {} {led}, broker up: {}; {} jobs ready for {} slots, load {}",
-        cell(leader, "term"),
-        cell(leader, "broker"),
-        cell(scaling, "ready"),
-        cell(scaling, "slots"),
-        cell(scaling, "load"),
-    ))
+    output.line(&format!("term {} {led}, broker up: {}", cell(leader, "term"), cell(leader, "broker"),))
 }

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod fleet;
 mod limits;
+mod on_request;
 mod queues;
 mod shown;
 
@@ -32,7 +33,17 @@ pub enum JobsCommand {
     Unlimit(limits::Unlimit),
     /// Show the workers, who schedules, and whether there are enough
     Fleet(fleet::Fleet),
-    /// List what ended without an answer
+    /// Ask for a job, such as an agent's task or maintenance
+    Request(on_request::Request),
+    /// List the jobs that were asked for
+    List(on_request::List),
+    /// Show a job with its result and its failed attempts
+    Show(on_request::Show),
+    /// Cancel a job
+    Cancel(on_request::Cancel),
+    /// Try a job again that ended in an error
+    Again(on_request::Again),
+    /// List what of runs ended without an answer
     Dead(dead_letters::Dead),
     /// Show every attempt of an execution
     Attempts(dead_letters::Attempts),
@@ -59,6 +70,11 @@ impl JobsCommand {
             Self::Limit(args) => limits::set(api, &args, output).await,
             Self::Unlimit(args) => limits::remove(api, &args, output).await,
             Self::Fleet(args) => fleet::show(api, &args, output).await,
+            Self::Request(args) => on_request::request(api, &args, output).await,
+            Self::List(args) => on_request::list(api, &args, output).await,
+            Self::Show(args) => on_request::show(api, &args, output).await,
+            Self::Cancel(args) => on_request::cancel(api, &args, output).await,
+            Self::Again(args) => on_request::again(api, &args, output).await,
             Self::Dead(args) => dead_letters::list(api, &args, output).await,
             Self::Attempts(args) => dead_letters::attempts(api, &args, output).await,
             Self::Redrive(args) => dead_letters::redrive(api, &args, output).await,

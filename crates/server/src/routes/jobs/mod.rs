@@ -2,6 +2,7 @@
 
 pub(crate) mod dead_letters;
 mod fleet;
+mod on_request;
 mod policy;
 pub(crate) mod queues;
 pub(crate) mod retry;
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .merge(dead_letters::routes())
         .merge(retry::routes())
         .merge(schedules::routes())
+        .merge(on_request::routes())
 }
 
 /// Waits until the scheduler has what the client wants to see.

@@ -197,7 +197,12 @@ async fn projected(store: &Store, head: i64) -> Result<Verdict, CliError> {
     for projection in &projections {
         let name = projection.name();
         if !pcs_projections::wait_for_position(store.pool(), name, head, CATCH_UP_MAX).await? {
-            faults.push(format!("{name} did not come up to position {head}"));
+            let states = pcs_projections::states_of(store, &**projection).await?;
+            let now: Vec<String> = states
+                .iter()
+                .map(|state| format!("{} {:?} at {}", state.generation, state.status, state.position))
+                .collect();
+            faults.push(format!("{name} did not come up to position {head}: {}", now.join(", ")));
             continue;
         }
         faults.extend(folded::compare(store, &**projection).await?.into_iter().map(|difference| difference.what));

@@ -3,6 +3,7 @@
 use pcs_domain::data_subject::DataSubject;
 use pcs_domain::execution::Execution;
 use pcs_domain::ids::TenantId;
+use pcs_domain::job::Job;
 use pcs_domain::job_policy::JobPolicy;
 use pcs_domain::prompt_card::PromptCard;
 use pcs_domain::schedule::Schedule;
@@ -129,6 +130,7 @@ async fn fold(
         Category::DataSubject => load::<DataSubject>(store, tenant, stream, version).await?,
         Category::JobPolicy => load::<JobPolicy>(store, tenant, stream, version).await?,
         Category::Schedule => load::<Schedule>(store, tenant, stream, version).await?,
+        Category::Job => load::<Job>(store, tenant, stream, version).await?,
     };
     Ok(Folded { stream: name, version, state })
 }
