@@ -1,5 +1,7 @@
 //! The document is whole: every route, every schema, and the fields that answers really have.
 
+mod jobs;
+
 use std::collections::BTreeSet;
 
 use pcs_domain::Timestamp;
@@ -280,6 +282,7 @@ fn result() -> ResultRow {
 fn the_schemas_have_the_fields_that_answers_have() {
     let document = document();
     let mut compared = rows();
+    compared.extend(jobs::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     compared.push(("ProjectionFailure", projection["failure"].clone()));

@@ -29,10 +29,10 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 
 /// What waits, what is held, and what was counted.
 #[derive(Debug, Serialize)]
-struct Queues {
-    queues: Vec<QueueRow>,
-    holds: Vec<HoldRow>,
-    counters: Counters,
+pub(crate) struct Queues {
+    pub(crate) queues: Vec<QueueRow>,
+    pub(crate) holds: Vec<HoldRow>,
+    pub(crate) counters: Counters,
 }
 
 /// Which jobs: exactly one of the fields.

@@ -65,11 +65,11 @@ impl CommandBody for NewSchedule {}
 
 /// A schedule as a command left it.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
-    id: ScheduleId,
+pub(crate) struct Answer<'a> {
+    pub(crate) id: ScheduleId,
     #[serde(flatten)]
-    created: &'a Created,
-    paused: bool,
+    pub(crate) created: &'a Created,
+    pub(crate) paused: bool,
 }
 
 /// Makes a schedule, after checking that its run could work now.
