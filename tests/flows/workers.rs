@@ -22,8 +22,12 @@ impl Yard {
     }
 
     fn worker(&self, slots: u32, drain_seconds: u32) -> Process {
+        self.worker_with(slots, drain_seconds, &[])
+    }
+
+    fn worker_with(&self, slots: u32, drain_seconds: u32, more: &[&str]) -> Process {
         let (slots, drain) = (slots.to_string(), drain_seconds.to_string());
-        let arguments = ["work", "--slots", &slots, "--drain-seconds", &drain];
+        let arguments = [&["work", "--slots", &slots, "--drain-seconds", &drain], more].concat();
         Process::start(&arguments, &[("NATS_URL", &self.system.broker.worker_url())], &self.folder.path().join("log"))
     }
 
@@ -186,5 +190,28 @@ async fn j46_the_place_of_a_worker_that_died_with_it_comes_back() {
     let killed = Instant::now();
     assert_eq!(system.ended(&run).await["totals"]["passed"], 3);
     assert!(killed.elapsed() < Duration::from_secs(40), "it took {:?}", killed.elapsed());
+    yard.close().await;
+}
+
+#[tokio::test]
+async fn a_worker_shows_how_long_its_jobs_took() {
+    let yard = Yard::open().await;
+    let address = format!("127.0.0.1:{}", pcs_tests::free_port());
+    let _worker = yard.worker_with(4, 5, &["--metrics-listen", &address]);
+    let run = yard.run(12, 5).await;
+    assert_eq!(yard.system.ended(&run).await["totals"]["passed"], 12);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    // A job is measured after its report, and the run ends with its report.
+    eventually("all jobs are measured", || async {
+        let answer = client.get(format!("http://{address}/metrics")).send().await.ok()?;
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await.ok()?;
+        let count = text.lines().find_map(|line| {
+            line.strip_prefix("job_duration_seconds_count{kind=\"test_execution\"} ")?.parse::<u32>().ok()
+        });
+        let in_hand = text.lines().any(|line| line == "job_in_hand{kind=\"test_execution\"} 0");
+        (count? >= 12 && in_hand).then_some(())
+    })
+    .await;
     yard.close().await;
 }
