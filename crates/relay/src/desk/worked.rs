@@ -6,8 +6,8 @@ use pcs_domain::execution::Answer;
 use pcs_domain::ids::{DispatchId, ExecutionId, TenantId};
 use pcs_domain::jobs::test_execution::Claim;
 use pcs_domain::model::ModelSpec;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::RelayError;
@@ -145,11 +145,12 @@ pub(crate) async fn sweep_places(pool: &PgPool, alive: &[String]) -> Result<u64,
 
 /// Leaves a model alone for as long as its provider wants.
 pub(crate) async fn park(pool: &PgPool, tenant: TenantId, model_id: &str, pause: Duration) -> Result<(), RelayError> {
-    hold(pool, tenant, ("parked", "model", model_id), pause, "the provider said that it has no room").await
+    let mut connection = pool.acquire().await?;
+    hold(&mut connection, tenant, ("parked", "model", model_id), pause, "the provider said that it has no room").await
 }
 
 async fn hold(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     tenant: TenantId,
     (source, scope, value): (&str, &str, &str),
     pause: Duration,
@@ -166,30 +167,47 @@ async fn hold(
     .bind(value)
     .bind(pause.as_secs_f64())
     .bind(reason)
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Counts a call that found its provider down; opens the circuit when there were too many in a row.
+///
+/// Calls that were under way when it opened say nothing new: they do not open it once more, for longer.
 pub(crate) async fn count_fault(pool: &PgPool, tenant: TenantId, provider: &str) -> Result<(), RelayError> {
-    let (failures, opened): (i32, i32) = sqlx::query_as(
+    let mut transaction = pool.begin().await?;
+    // Whoever counts next waits for this row, and sees whether the circuit is open.
+    let failures: i32 = sqlx::query_scalar(
         "insert into jobs.endpoint (tenant_id, provider, failures) values ($1, $2, 1)
-         on conflict (tenant_id, provider) do update set failures = endpoint.failures + 1,
-             opened = endpoint.opened + case when endpoint.failures + 1 >= $3 then 1 else 0 end
-         returning failures, opened",
+         on conflict (tenant_id, provider) do update set failures = endpoint.failures + 1 returning failures",
     )
     .bind(tenant.0)
     .bind(provider)
-    .bind(CIRCUIT_FAILURES)
-    .fetch_one(pool)
+    .fetch_one(&mut *transaction)
     .await?;
-    if failures < CIRCUIT_FAILURES {
-        return Ok(());
+    let opened: Option<i32> = if failures < CIRCUIT_FAILURES {
+        None
+    } else {
+        sqlx::query_scalar(
+            "update jobs.endpoint set opened = opened + 1 where tenant_id = $1 and provider = $2
+             and not exists (select from jobs.hold where tenant_id = $1 and source = 'circuit' and scope = 'provider'
+                             and value = $2 and until > clock_timestamp())
+             returning opened",
+        )
+        .bind(tenant.0)
+        .bind(provider)
+        .fetch_optional(&mut *transaction)
+        .await?
+    };
+    if let Some(opened) = opened {
+        let doublings = u32::try_from((opened - 1).clamp(0, CIRCUIT_DOUBLINGS_MAX)).unwrap_or(0);
+        let reason = "the provider failed several times in a row";
+        let pause = CIRCUIT_OPEN * 2_u32.pow(doublings);
+        hold(&mut transaction, tenant, ("circuit", "provider", provider), pause, reason).await?;
     }
-    let doublings = u32::try_from((opened - 1).clamp(0, CIRCUIT_DOUBLINGS_MAX)).unwrap_or(0);
-    let reason = "the provider failed several times in a row";
-    hold(pool, tenant, ("circuit", "provider", provider), CIRCUIT_OPEN * 2_u32.pow(doublings), reason).await
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Closes the circuit: the provider answers.
