@@ -9,6 +9,7 @@ use pcs_domain::jobs::on_request::{CallEnd, JobCall, JobReply};
 use pcs_domain::jobs::test_execution::{self, Outcome, Reply, Report, Reserve};
 use pcs_domain::model::ModelSpec;
 use pcs_store::Store;
+use sqlx::PgPool;
 
 use crate::RelayError;
 use crate::desk::{self, WantedPlace};
@@ -27,9 +28,7 @@ pub(crate) async fn reserve(store: &Store, run: &RunContext, wanted: &Reserve) -
     let Some(model) = run.plan.models.get(&wanted.cell.model) else {
         return Ok(Reply::Unknown { message: format!("the run has no model called {:?}", wanted.cell.model) });
     };
-    if let Some(content) = &wanted.content
-        && let Some(answer) = desk::kept_answer(pool, wanted.tenant, content).await?
-    {
+    if let Some(answer) = kept(pool, wanted).await? {
         return Ok(Reply::Cached(Box::new(answer)));
     }
     let place = WantedPlace {
@@ -44,12 +43,26 @@ pub(crate) async fn reserve(store: &Store, run: &RunContext, wanted: &Reserve) -
         call_ms: wanted.call_ms,
     };
     match desk::reserve(pool, &place).await? {
-        Ok(start_in_ms) => Ok(Reply::Reserved { start_in_ms }),
+        // Again: whoever asked the same may have kept the answer and given the place back in between.
+        Ok(start_in_ms) => match kept(pool, wanted).await? {
+            Some(answer) => Ok(Reply::Cached(Box::new(answer))),
+            None => Ok(Reply::Reserved { start_in_ms }),
+        },
         Err(pause) => {
             desk::snooze(pool, wanted.cell.id(), wanted.claim.dispatch_id, pause).await?;
             Ok(Reply::Snoozed)
         }
     }
+}
+
+/// The answer that the question got before; with it no place is needed.
+async fn kept(pool: &PgPool, wanted: &Reserve) -> Result<Option<Answer>, RelayError> {
+    let Some(content) = &wanted.content else { return Ok(None) };
+    let answer = desk::kept_answer(pool, wanted.tenant, content).await?;
+    if answer.is_some() {
+        desk::settle_place(pool, wanted.claim.dispatch_id.0, (0, 0)).await?;
+    }
+    Ok(answer)
 }
 
 /// Brings limits, pauses and circuits up to how a call went; called before its report is recorded.
@@ -62,17 +75,23 @@ pub(crate) async fn settle(store: &Store, run: &RunContext, report: &Report) -> 
         Outcome::Finished { answer, .. } => (answer.input_tokens, answer.output_tokens),
         Outcome::Failed { .. } | Outcome::Sealed { .. } => (0, 0),
     };
+    learn(pool, model, report).await?;
+    // Last: whoever gets the place next has to find what was learnt.
     if report.reserved {
         desk::settle_place(pool, report.dispatch_id.0, used).await?;
     }
+    Ok(())
+}
+
+async fn learn(pool: &PgPool, model: &ModelSpec, report: &Report) -> Result<(), RelayError> {
     match &report.outcome {
         Outcome::Finished { answer, .. } if report.reserved => {
             desk::clear_faults(pool, report.tenant, model.provider()).await?;
-            keep(store, report, answer).await
+            keep(pool, report, answer).await
         }
         Outcome::Failed { failure, retry_after_ms } => {
             let of = (failure.class, *retry_after_ms);
-            note_failure(store, report.tenant, model, of, report.reserved).await
+            note_failure(pool, report.tenant, model, of, report.reserved).await
         }
         Outcome::Finished { .. } | Outcome::Sealed { .. } => Ok(()),
     }
@@ -80,13 +99,12 @@ pub(crate) async fn settle(store: &Store, run: &RunContext, report: &Report) -> 
 
 /// A provider that has no room is left alone; one that is down is counted, where the call had a place.
 async fn note_failure(
-    store: &Store,
+    pool: &PgPool,
     tenant: TenantId,
     model: &ModelSpec,
     (class, retry_after_ms): (FailureClass, Option<u64>),
     reserved: bool,
 ) -> Result<(), RelayError> {
-    let pool = store.pool();
     match class {
         FailureClass::RateLimited => {
             let pause = retry_after_ms.map_or(PARK_DEFAULT, Duration::from_millis).min(PARK_MAX);
@@ -122,16 +140,16 @@ pub(crate) async fn reserve_call(store: &Store, request: &Requested, wanted: &Jo
 /// Brings limits, pauses and circuits up to how a call of a job on request went.
 pub(crate) async fn settle_call(store: &Store, end: &CallEnd) -> Result<(), RelayError> {
     let pool = store.pool();
-    desk::settle_place(pool, end.call_id, (end.input_tokens, end.output_tokens)).await?;
     match end.class {
-        None => desk::clear_faults(pool, end.tenant, end.model.provider()).await,
-        Some(class) => note_failure(store, end.tenant, &end.model, (class, end.retry_after_ms), true).await,
+        None => desk::clear_faults(pool, end.tenant, end.model.provider()).await?,
+        Some(class) => note_failure(pool, end.tenant, &end.model, (class, end.retry_after_ms), true).await?,
     }
+    desk::settle_place(pool, end.call_id, (end.input_tokens, end.output_tokens)).await
 }
 
-async fn keep(store: &Store, report: &Report, answer: &Answer) -> Result<(), RelayError> {
+async fn keep(pool: &PgPool, report: &Report, answer: &Answer) -> Result<(), RelayError> {
     match &report.content {
-        Some(content) => desk::keep_answer(store.pool(), report.tenant, content, answer).await,
+        Some(content) => desk::keep_answer(pool, report.tenant, content, answer).await,
         None => Ok(()),
     }
 }
