@@ -199,6 +199,11 @@ declare
 begin
     select start_at into known from jobs.reservation where dispatch_id = a_dispatch;
     if found then
+        -- Something may be held since it was given.
+        if jobs.is_held(a_tenant, a_lane, a_kind, a_provider, a_model) then
+            perform jobs.settle(a_dispatch, 0, 0);
+            return -1;
+        end if;
         return greatest(0, extract(epoch from known - a_now) * 1000)::bigint;
     end if;
     -- The job goes back to the desk at once: it is not handed out while it is held.

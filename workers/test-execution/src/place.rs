@@ -48,7 +48,14 @@ pub(crate) async fn place(
         call_ms: millis(prepared.deadline),
         content: content.map(str::to_owned),
     };
-    match ask(bus, &Question::Reserve(Box::new(wanted))).await? {
+    let question = Question::Reserve(Box::new(wanted));
+    let mut reply = ask(bus, &question).await?;
+    if let Reply::Reserved { start_in_ms: wait @ 1.. } = reply {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        // Meanwhile the provider may have said that it has no room.
+        reply = ask(bus, &question).await?;
+    }
+    match reply {
         Reply::Reserved { start_in_ms } => {
             tokio::time::sleep(Duration::from_millis(start_in_ms)).await;
             Ok(Place::Reserved)
