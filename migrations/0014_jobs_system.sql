@@ -196,6 +196,7 @@ declare
     begins timestamptz := a_now;
     known timestamptz;
     taken bigint;
+    by_tokens bool := false;
 begin
     select start_at into known from jobs.reservation where dispatch_id = a_dispatch;
     if found then
@@ -235,6 +236,7 @@ begin
                 return -100;
             end if;
         end if;
+        by_tokens := by_tokens or l.input_tokens_per_minute is not null or l.output_tokens_per_minute is not null;
         begins := greatest(
             begins,
             case when l.requests_per_minute is not null then l.requests_at else begins end,
@@ -242,7 +244,9 @@ begin
             case when l.output_tokens_per_minute is not null then l.output_at else begins end);
     end loop;
     if begins > a_now + a_ahead_ms * interval '1 millisecond' then
-        return -greatest(1, extract(epoch from begins - a_now) * 1000 - a_ahead_ms / 2)::bigint;
+        -- Calls give back the tokens that they were thought to take and did not: there may be room much earlier.
+        return -greatest(1, least(extract(epoch from begins - a_now) * 1000 - a_ahead_ms / 2,
+                                  case when by_tokens then 250 end))::bigint;
     end if;
     update jobs.rate_limit set
         requests_at = case when requests_per_minute is null then requests_at else
