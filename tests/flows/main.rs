@@ -10,6 +10,7 @@ mod main_job;
 mod on_request;
 mod job_commands;
 mod jobs;
+mod limits;
 mod readme;
 mod relays;
 mod runs;

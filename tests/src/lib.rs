@@ -6,6 +6,7 @@ pub mod broker;
 pub mod console;
 pub mod database;
 pub mod folded;
+pub mod model_server;
 pub mod object_server;
 pub mod process;
 pub mod samples;
