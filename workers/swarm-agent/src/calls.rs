@@ -91,10 +91,9 @@ impl Calls {
         let question = JobQuestion::Reserve(Box::new(wanted));
         loop {
             match self.bus.ask_job(KIND, &question).await {
-                Ok(JobReply::Reserved { start_in_ms }) => {
-                    tokio::time::sleep(Duration::from_millis(start_in_ms)).await;
-                    return Ok(());
-                }
+                Ok(JobReply::Reserved { start_in_ms: 0 }) => return Ok(()),
+                // And then asked again: meanwhile the provider may have said that it has no room.
+                Ok(JobReply::Reserved { start_in_ms }) => tokio::time::sleep(Duration::from_millis(start_in_ms)).await,
                 Ok(JobReply::NoRoom { ask_in_ms }) => tokio::time::sleep(Duration::from_millis(ask_in_ms)).await,
                 Ok(JobReply::Wanted { .. }) => {
                     return Err(JobFailure::new(FailureClass::Worker, "the job was over before the call"));
