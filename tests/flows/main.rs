@@ -14,5 +14,6 @@ mod limits;
 mod readme;
 mod relays;
 mod runs;
+mod tracing;
 mod up;
 mod workers;

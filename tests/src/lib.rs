@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "what the tests need and do not get is a failure of the test")]
 
 pub mod broker;
+pub mod collector;
 pub mod console;
 pub mod database;
 pub mod folded;

@@ -17,21 +17,28 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const LIB_LINES_MAX: usize = 120;
 
 /// Which of our packages each may depend on (ARCHITECTURE.md, Rooms).
-const MAY_DEPEND_ON: [(&str, &[&str]); 18] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 19] = [
     ("pcs-domain", &[]),
     ("pcs-grading", &["pcs-domain"]),
     ("pcs-sealing", &[]),
+    ("pcs-traces", &[]),
     ("pcs-store", &["pcs-domain", "pcs-sealing"]),
     ("pcs-schemas", &["pcs-domain"]),
     ("pcs-projections", &["pcs-domain", "pcs-store"]),
     ("pcs-bus", &["pcs-domain"]),
-    ("pcs-relay", &["pcs-bus", "pcs-domain", "pcs-store"]),
+    ("pcs-relay", &["pcs-bus", "pcs-domain", "pcs-store", "pcs-traces"]),
     ("pcs-providers", &["pcs-domain"]),
     ("pcs-auth", &["pcs-domain"]),
-    ("pcs-server", &["pcs-auth", "pcs-domain", "pcs-grading", "pcs-projections", "pcs-relay", "pcs-store"]),
-    ("pcs-worker-test-execution", &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-sealing"]),
-    ("pcs-worker-on-request", &["pcs-bus", "pcs-domain"]),
-    ("pcs-worker-swarm-agent", &["pcs-bus", "pcs-domain", "pcs-providers", "pcs-worker-on-request"]),
+    (
+        "pcs-server",
+        &["pcs-auth", "pcs-domain", "pcs-grading", "pcs-projections", "pcs-relay", "pcs-store", "pcs-traces"],
+    ),
+    (
+        "pcs-worker-test-execution",
+        &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-sealing", "pcs-traces"],
+    ),
+    ("pcs-worker-on-request", &["pcs-bus", "pcs-domain", "pcs-traces"]),
+    ("pcs-worker-swarm-agent", &["pcs-bus", "pcs-domain", "pcs-providers", "pcs-traces", "pcs-worker-on-request"]),
     ("pcs-worker-maintenance", &["pcs-domain", "pcs-projections", "pcs-relay", "pcs-store", "pcs-worker-on-request"]),
     (
         "pcs",
@@ -47,6 +54,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 18] = [
             "pcs-schemas",
             "pcs-server",
             "pcs-store",
+            "pcs-traces",
             "pcs-worker-maintenance",
             "pcs-worker-on-request",
             "pcs-worker-swarm-agent",
@@ -58,13 +66,15 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 18] = [
 ];
 
 /// External packages that only one room may know.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 9] = [
     ("async-nats", &["pcs-bus", "pcs-tests"]),
     ("apalis-core", &["pcs-bus"]),
     ("aws-lc-rs", &["pcs-sealing"]),
     ("axum", &["pcs-server", "pcs-tests"]),
     ("genai", &["pcs-providers"]),
     ("jsonschema", &["pcs-grading", "pcs-schemas", "pcs-store", "pcs-tests"]),
+    ("opentelemetry", &["pcs", "pcs-traces"]),
+    ("opentelemetry_sdk", &["pcs"]),
     ("sqlx", &["pcs", "pcs-auth", "pcs-projections", "pcs-relay", "pcs-server", "pcs-store", "pcs-tests", "pcs-bench"]),
 ];
 

@@ -14,6 +14,8 @@ use pcs_store::{
     CommandContext, ExecuteError, Executed, Expected, PrivacyError, Store, StoreError, execute, execute_new,
 };
 use serde_json::{Map, Value};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::job_recorder::JobRecorder;
 use crate::presence::Presence;
@@ -53,7 +55,8 @@ impl Recorder {
         receipt
     }
 
-    async fn commit(&self, report: Report) -> Result<Receipt, RelayError> {
+    /// Commits what a worker reports; the event carries `traceparent`.
+    async fn commit(&self, report: Report, traceparent: Option<String>) -> Result<Receipt, RelayError> {
         let refused = |code: &str| Ok(Receipt::Refused { code: code.to_owned() });
         let (tenant, run_id) = (report.tenant, report.cell.run_id);
         let Some(run) = self.runs.context(tenant, run_id).await? else { return refused("run_not_found") };
@@ -76,7 +79,7 @@ impl Recorder {
         };
         let (attempt, snoozes, cell) = (report.attempt, report.snoozes, report.cell.clone());
         let purpose = if snoozes == 0 { format!("{kind}/{attempt}") } else { format!("{kind}/{attempt}/{snoozes}") };
-        let context = context(tenant, &cell, &purpose);
+        let context = CommandContext { traceparent, ..context(tenant, &cell, &purpose) };
         let Some(command) = report.into_command(subject.map(Subject::open)) else {
             return refused("report_unreadable");
         };
@@ -267,9 +270,43 @@ fn context(tenant: TenantId, cell: &ExecutionRef, purpose: &str) -> CommandConte
     context
 }
 
+/// The recording in the trace of the job that reports.
+fn exported_span(report: &Report) -> Span {
+    let span = tracing::info_span!(
+        target: pcs_traces::TARGET,
+        "record result",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        run.id = %report.cell.run_id,
+        execution.id = %report.execution_id(),
+        attempt = i64::from(report.attempt),
+        receipt = Empty,
+    );
+    pcs_traces::continue_from(&span, report.traceparent.as_deref());
+    span
+}
+
+fn end(exported: Span, receipt: &Receipt) {
+    let word = match receipt {
+        Receipt::Recorded => "recorded",
+        Receipt::Refused { code } => code,
+        Receipt::Unavailable { .. } => {
+            exported.record("otel.status_code", "ERROR");
+            "unavailable"
+        }
+    };
+    exported.record("receipt", word);
+}
+
 impl Responder for Recorder {
     fn record(&self, report: Report) -> BoxFuture<'_, Receipt> {
-        Box::pin(async move { self.received(self.commit(report).await).await })
+        Box::pin(async move {
+            let span = exported_span(&report);
+            let committed = self.commit(report, pcs_traces::traceparent(&span)).instrument(span.clone()).await;
+            let receipt = self.received(committed).await;
+            end(span, &receipt);
+            receipt
+        })
     }
 
     fn record_job(&self, report: JobReport) -> BoxFuture<'_, Receipt> {

@@ -11,7 +11,8 @@ use pcs_domain::jobs::on_request::{JobFailure, JobOutcome, JobQuestion, JobReply
 use pcs_domain::jobs::test_execution::{Claim, Receipt};
 use pcs_domain::limits::JOB_OUTPUT_BYTES_MAX;
 use serde_json::{Map, Value};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::working::Working;
 use crate::{Attempt, Task};
@@ -47,7 +48,13 @@ impl OnRequest {
                 None => return Disposition::Later(RELAY_RETRY),
             }
         }
-        let outcome = self.attempt(&ticket).await;
+        let exported = exported_span(self.task.kind(), &ticket);
+        let outcome = self.attempt(&ticket).instrument(exported.clone()).await;
+        if let JobOutcome::Failed(failure) = &outcome {
+            exported.record("otel.status_code", "ERROR");
+            exported.record("error.type", failure.class.name());
+        }
+        drop(exported);
         self.report(&ticket, outcome).await;
         Disposition::Done
     }
@@ -133,10 +140,29 @@ fn fitting(output: Map<String, Value>) -> JobOutcome {
 }
 
 /// What every line that is logged for a job says: the request that caused it, and which attempt at what it is.
-fn span(kind: JobKind, ticket: &JobTicket) -> tracing::Span {
+fn span(kind: JobKind, ticket: &JobTicket) -> Span {
     // version-trace-parent-flags: the trace is the second part.
     let trace = ticket.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default();
     tracing::info_span!("job", trace.id = trace, kind = kind.name, job.id = %ticket.job_id, attempt = ticket.attempt)
+}
+
+/// The job in the trace of the request that caused it.
+fn exported_span(kind: JobKind, ticket: &JobTicket) -> Span {
+    let span = tracing::info_span!(
+        target: pcs_traces::TARGET,
+        "process",
+        otel.name = %format_args!("process {}", kind.name),
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        messaging.system = "nats",
+        messaging.operation.name = "process",
+        messaging.operation.type = "process",
+        job.id = %ticket.job_id,
+        attempt = i64::from(ticket.attempt),
+        "error.type" = Empty,
+    );
+    pcs_traces::continue_from(&span, ticket.traceparent.as_deref());
+    span
 }
 
 impl JobHandler for OnRequest {

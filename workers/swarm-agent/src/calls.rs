@@ -13,6 +13,7 @@ use pcs_domain::model::ModelSpec;
 use pcs_providers::{CallError, CallKey, ChatRequest, Gateway};
 use pcs_worker_on_request::Attempt;
 use serde_json::{Map, Value};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 /// Longest time for one call where the model does not say otherwise.
@@ -59,7 +60,8 @@ impl Calls {
             self.reserve(call_id, model, prompt, deadline).await?;
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             let cell = CallKey { execution_id: ExecutionId(self.job_id.0), attempt: self.attempt, snoozes: number };
-            let result = self.gateway.call(&ChatRequest { model, prompt, variables, cell, deadline }).await;
+            let request = ChatRequest { model, prompt, variables, cell, deadline };
+            let result = self.gateway.call(&request).instrument(exported_span(model)).await;
             self.settle(call_id, model, &result).await;
             match result {
                 Ok(answer) => return Ok(answer),
@@ -128,6 +130,21 @@ impl Calls {
             tracing::warn!(%error, "the relay did not hear how a call went");
         }
     }
+}
+
+/// The call in the job's trace, by the conventions for generative models.
+fn exported_span(model: &ModelSpec) -> Span {
+    // Some providers are their only model.
+    let name = if model.model().is_empty() { model.provider() } else { model.model() };
+    tracing::info_span!(
+        target: pcs_traces::TARGET,
+        "chat",
+        otel.name = %format_args!("chat {name}"),
+        otel.kind = "client",
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = model.provider(),
+        gen_ai.request.model = name,
+    )
 }
 
 fn failure(error: CallError) -> JobFailure {

@@ -8,6 +8,8 @@ use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
 use pcs_grading::{Check, grade};
 use pcs_providers::{CallKey, ChatRequest, Gateway};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::plans::{CompiledPlan, compile_checks};
 
@@ -80,14 +82,42 @@ impl Prepared<'_> {
             cell: self.key,
             deadline: self.deadline,
         };
-        match gateway.call(&request).await {
-            Ok(answer) => self.grade(answer),
+        let span = self.exported_span();
+        match gateway.call(&request).instrument(span.clone()).await {
+            Ok(answer) => {
+                let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+                span.record("gen_ai.usage.input_tokens", tokens(answer.input_tokens));
+                span.record("gen_ai.usage.output_tokens", tokens(answer.output_tokens));
+                drop(span);
+                self.grade(answer)
+            }
             Err(error) => {
+                span.record("otel.status_code", "ERROR");
+                span.record("error.type", error.class.name());
                 let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let retry_after_ms = error.retry_after.map(millis);
                 Outcome::Failed { failure: error.into(), retry_after_ms }
             }
         }
+    }
+
+    /// The call in its trace, by the conventions for generative models.
+    fn exported_span(&self) -> Span {
+        // Some providers are their only model.
+        let model = if self.model.model().is_empty() { self.model.provider() } else { self.model.model() };
+        tracing::info_span!(
+            target: pcs_traces::TARGET,
+            "chat",
+            otel.name = %format_args!("chat {model}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = self.model.provider(),
+            gen_ai.request.model = model,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+            "error.type" = Empty,
+        )
     }
 
     /// Grades an answer, whoever gave it.

@@ -12,7 +12,8 @@ use pcs_domain::prompt_card::TestCase;
 use pcs_providers::Gateway;
 use pcs_sealing::{Hello, SealError};
 use serde_json::{Map, Value};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::attempt;
 use crate::place::{self, Place};
@@ -82,7 +83,7 @@ impl TestExecution {
         Self { plans: Plans::new(bus.clone()), bus, gateway, worker, working: Working::default() }
     }
 
-    async fn work(&self, ticket: Ticket, job: &Job) -> Result<(), Obstacle> {
+    async fn work(&self, ticket: Ticket, job: &Job, exported: &Span) -> Result<(), Obstacle> {
         // Somebody may have done it already, and calls cost money.
         if job.redelivered && !self.is_wanted(&ticket).await? {
             return Err(Obstacle::Unwanted);
@@ -95,6 +96,10 @@ impl TestExecution {
         let Some(attempted) = self.attempt(&plan, &ticket, &case, (job.ask_first, session.is_some())).await? else {
             return Ok(());
         };
+        if let Outcome::Failed { failure, .. } = &attempted.outcome {
+            exported.record("otel.status_code", "ERROR");
+            exported.record("error.type", failure.class.name());
+        }
         let (input, outcome) = match session {
             None => (case.input, attempted.outcome),
             Some(session) => (Map::new(), session.seal(case.input, attempted.outcome).map_err(unsealable)?),
@@ -135,9 +140,9 @@ impl TestExecution {
     }
 
     fn report_of(&self, ticket: Ticket, input: Map<String, Value>, outcome: Outcome) -> Report {
-        let Ticket { tenant, dispatch_id, cell, attempt, snoozes, .. } = ticket;
-        let worker = self.worker.clone();
-        Report { tenant, dispatch_id, cell, input, attempt, snoozes, worker, outcome, reserved: false, content: None }
+        let Ticket { tenant, dispatch_id, cell, attempt, snoozes, traceparent, .. } = ticket;
+        let (worker, reserved, content) = (self.worker.clone(), false, None);
+        Report { tenant, dispatch_id, cell, input, attempt, snoozes, worker, outcome, reserved, content, traceparent }
     }
 
     fn claim(&self, ticket: &Ticket) -> Claim {
@@ -193,7 +198,7 @@ impl TestExecution {
 }
 
 /// What every line that is logged for a job says: the request that caused it, and which attempt at what it is.
-fn span(ticket: &Ticket) -> tracing::Span {
+fn span(ticket: &Ticket) -> Span {
     // version-trace-parent-flags: the trace is the second part.
     let trace = ticket.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default();
     tracing::info_span!(
@@ -203,6 +208,25 @@ fn span(ticket: &Ticket) -> tracing::Span {
         execution.id = %ticket.cell.id(),
         attempt = ticket.attempt,
     )
+}
+
+/// The job in the trace of the request that caused it.
+fn exported_span(ticket: &Ticket) -> Span {
+    let span = tracing::info_span!(
+        target: pcs_traces::TARGET,
+        "process test_execution",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        messaging.system = "nats",
+        messaging.operation.name = "process",
+        messaging.operation.type = "process",
+        run.id = %ticket.cell.run_id,
+        execution.id = %ticket.cell.id(),
+        attempt = i64::from(ticket.attempt),
+        "error.type" = Empty,
+    );
+    pcs_traces::continue_from(&span, ticket.traceparent.as_deref());
+    span
 }
 
 fn unsealable(error: SealError) -> Obstacle {
@@ -217,13 +241,18 @@ impl JobHandler for TestExecution {
 
     fn handle(&self, job: Job) -> BoxFuture<'_, Disposition> {
         Box::pin(async move {
-            let ticket: Ticket = match serde_json::from_slice(&job.ticket) {
+            let mut ticket: Ticket = match serde_json::from_slice(&job.ticket) {
                 Ok(ticket) => ticket,
                 Err(error) => return Disposition::Unreadable(error.to_string()),
             };
             let _working = self.working.begin(&ticket);
-            let span = span(&ticket);
-            match self.work(ticket, &job).instrument(span).await {
+            let (span, exported) = (span(&ticket), exported_span(&ticket));
+            if let Some(own) = pcs_traces::traceparent(&exported) {
+                // What follows, follows from the job.
+                ticket.traceparent = Some(own);
+            }
+            let working = self.work(ticket, &job, &exported).instrument(exported.clone());
+            match working.instrument(span).await {
                 Ok(()) | Err(Obstacle::Unwanted) => Disposition::Done,
                 Err(Obstacle::Relay) => Disposition::Later(RELAY_RETRY),
             }

@@ -77,7 +77,7 @@ impl Serve {
     /// # Errors
     /// Where the database can't be reached or the address is taken.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-serve", LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, self.keys.source(), "pcs serve").await?;
         start_hints(&lifecycle, &store, &self.nats, "pcs serve");
@@ -93,7 +93,7 @@ impl Relay {
     /// # Errors
     /// Where the database or the broker can't be reached.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-relay", LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let store = connect_store(&self.database, self.keys.source(), "pcs relay").await?;
         let bus = connect_bus(self.nats.url()?, "pcs relay").await?.with_replicas(self.nats_replicas);
@@ -109,7 +109,7 @@ impl Project {
     /// # Errors
     /// Where the database can't be reached.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-project", LOG_FILTER);
         let lifecycle = Lifecycle::default();
         // Without keys: it moves only what is sealed.
         let store = connect_store(&self.database, None, "pcs project").await?;
@@ -125,7 +125,7 @@ impl Work {
     /// # Errors
     /// Where the broker can't be reached.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-work", LOG_FILTER);
         let lifecycle = Lifecycle::default();
         let bus = connect_bus(self.nats.worker_url()?, "pcs work").await?;
         services::work(&lifecycle, Stage::Front, bus, &self.work).await?;
@@ -139,7 +139,7 @@ impl Migrate {
     /// # Errors
     /// Where the database can't be reached or a migration fails.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-migrate", LOG_FILTER);
         let pool = sqlx::PgPool::connect(&self.database.url()?).await?;
         pcs_store::migrate(&pool).await?;
         if let Some(partition_len) = self.partition_len {

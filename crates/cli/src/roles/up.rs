@@ -61,7 +61,7 @@ impl Up {
     /// # Errors
     /// What could not be started, or what ended.
     pub async fn execute(self) -> anyhow::Result<()> {
-        telemetry::start(LOG_FILTER);
+        let _telemetry = telemetry::start("pcs-up", LOG_FILTER);
         std::fs::create_dir_all(&self.local_dir)
             .with_context(|| format!("the folder {} can't be made", self.local_dir.display()))?;
         let config = StackConfig {

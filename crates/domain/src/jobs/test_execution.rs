@@ -227,6 +227,9 @@ pub struct Report {
     /// The question's content as a hash, where its answer may be used again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// W3C trace context of the job, or of what caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// How an attempt ended: an explicit choice, never an error that fell through.

@@ -22,8 +22,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use self::request_id::RequestId;
 use crate::config::ServerConfig;
@@ -32,6 +32,9 @@ use crate::problem::{self, Problem};
 
 /// The route of a request that matches none: the raw path would be a label without bounds.
 const NO_ROUTE: &str = "none";
+
+/// What machines ask again and again: no trace is begun for it.
+const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Sent with every answer. The UI will bring its own content policy; the API has nothing to show.
 const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
@@ -53,6 +56,7 @@ pub(crate) struct Edge {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     pub(crate) request_id: RequestId,
+    /// Of the request's own span where that is exported, else as the client sent it.
     pub(crate) traceparent: Option<String>,
     /// The whole path, also within nested routes.
     pub(crate) path: String,
@@ -144,9 +148,12 @@ fn foreign(response: &Response) -> Option<Problem> {
 async fn observed(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
-    let traceparent = request_id::traceparent(request.headers());
+    let sent = request_id::traceparent(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
     let method = method_name(request.method());
+    let exported = exported_span(method, &route);
+    pcs_traces::continue_from(&exported, sent.as_deref());
+    let traceparent = pcs_traces::traceparent(&exported).or(sent);
     let span = tracing::info_span!(
         "server.request",
         http.method = method,
@@ -163,13 +170,41 @@ async fn observed(State(edge): State<Edge>, mut request: Request, next: Next) ->
         body_deadline: started + edge.body_read_timeout,
     };
     request.extensions_mut().insert(context);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(exported.clone()).instrument(span.clone()).await;
     let elapsed = started.elapsed();
     let status = response.status().as_u16();
+    end(&exported, status);
     span.in_scope(|| tracing::info!(http.status = status, latency_ms = elapsed.as_secs_f64() * 1e3, "answered"));
     edge.metrics.observe_request(method, &route, status, elapsed);
     finish(&mut response, &request_id);
     response
+}
+
+/// The request in its trace, without its path: a path names what users made.
+fn exported_span(method: &'static str, route: &str) -> Span {
+    if UNTRACED.contains(&route) {
+        return Span::none();
+    }
+    tracing::info_span!(
+        target: pcs_traces::TARGET,
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+fn end(exported: &Span, status: u16) {
+    // Unsigned numbers would be exported as text.
+    exported.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        exported.record("otel.status_code", "ERROR");
+        exported.record("error.type", status.to_string());
+    }
 }
 
 /// The method as a label: one of a closed set.

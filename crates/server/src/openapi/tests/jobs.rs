@@ -17,7 +17,7 @@ use crate::routes::jobs::schedules::Answer;
 pub(super) fn rows() -> Vec<(&'static str, Value)> {
     let created = created();
     let schedule = Answer { id: ScheduleId(Uuid::nil()), created: &created, paused: false };
-    let fleet = Fleet { leader: leadership(), workers: vec![worker()], scaling: scaling() };
+    let fleet = Fleet { leader: leadership(), workers: vec![worker()], scaling: vec![scaling()] };
     let queues = Queues { queues: vec![queue()], holds: vec![hold()], counters: Counters::default() };
     vec![
         ("Queue", serde_json::to_value(queue()).unwrap()),
@@ -92,7 +92,7 @@ fn leadership() -> Leadership {
 }
 
 fn scaling() -> Scaling {
-    Scaling { ready: 0, slots: 1, in_flight: 0, load: 0.0 }
+    Scaling { kind: "test_execution", ready: 0, slots: 1, in_flight: 0, load: 0.0 }
 }
 
 fn dead_letter() -> DeadLetterRow {

@@ -1,0 +1,113 @@
+//! Spans that are exported, and the W3C trace contexts that make one trace of those of several processes.
+//!
+//! A span that is exported has the target [`TARGET`]: logs leave that target out, so that such a span is disabled, and
+//! its fields are not looked at, where nothing is exported. Its fields are ids, counts and classes, never content.
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The target of spans that are exported.
+pub const TARGET: &str = "pcs_traces";
+
+/// Makes a new span the child of the one that a `traceparent` names; without one it stays what it is.
+pub fn continue_from(span: &Span, traceparent: Option<&str>) {
+    if span.is_disabled() {
+        return;
+    }
+    if let Some(parent) = traceparent.and_then(parse) {
+        // It fails where nothing is exported, and then there is nothing to be done.
+        drop(span.set_parent(Context::new().with_remote_span_context(parent)));
+    }
+}
+
+/// The `traceparent` of a span, for what follows from it elsewhere; none where nothing is exported.
+#[must_use]
+pub fn traceparent(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    let flags = (context.trace_flags() & TraceFlags::SAMPLED).to_u8();
+    context.is_valid().then(|| format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
+}
+
+/// Reads version 00, of which every later version has the beginning.
+fn parse(traceparent: &str) -> Option<SpanContext> {
+    let mut parts = traceparent.split('-').skip(1);
+    let trace = TraceId::from_hex(parts.next()?).ok()?;
+    let parent = SpanId::from_hex(parts.next()?).ok()?;
+    let flags = TraceFlags::new(u8::from_str_radix(parts.next()?, 16).ok()?) & TraceFlags::SAMPLED;
+    let context = SpanContext::new(trace, parent, flags, true, TraceState::NONE);
+    context.is_valid().then_some(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn exporting<T>(inside: impl FnOnce() -> T) -> T {
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let traces = tracing_opentelemetry::layer().with_tracer(tracer);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(traces), inside)
+    }
+
+    fn span() -> Span {
+        tracing::info_span!(target: TARGET, "work")
+    }
+
+    #[test]
+    fn a_span_goes_on_with_the_trace_that_it_is_told_of() {
+        exporting(|| {
+            let first = span();
+            continue_from(&first, Some(PARENT));
+            let told = traceparent(&first).unwrap();
+            assert_eq!((&told[..36], &told[52..]), (&PARENT[..36], "-01"));
+            assert_ne!(told, PARENT, "it is a span of its own");
+            let second = span();
+            continue_from(&second, Some(&told));
+            assert_eq!(traceparent(&second).unwrap()[..36], PARENT[..36]);
+        });
+    }
+
+    #[test]
+    fn what_is_not_sampled_is_not_sampled_further_on() {
+        exporting(|| {
+            let span = span();
+            continue_from(&span, Some(&PARENT.replace("-01", "-00")));
+            assert!(traceparent(&span).unwrap().ends_with("-00"));
+        });
+    }
+
+    #[test]
+    fn a_span_that_is_told_nothing_sensible_begins_a_trace() {
+        exporting(|| {
+            for nonsense in [None, Some(""), Some("00-x-y-z"), Some("00-0-0-01"), Some(&PARENT[..40])] {
+                let span = span();
+                continue_from(&span, nonsense);
+                let told = traceparent(&span).unwrap();
+                assert!(told.len() == PARENT.len() && told[..36] != PARENT[..36], "{nonsense:?}: {told}");
+            }
+        });
+    }
+
+    #[test]
+    fn where_nothing_is_exported_there_is_no_context() {
+        let span = span();
+        continue_from(&span, Some(PARENT));
+        assert_eq!(traceparent(&span), None);
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let span = self::span();
+            continue_from(&span, Some(PARENT));
+            assert_eq!(traceparent(&span), None);
+        });
+    }
+}
