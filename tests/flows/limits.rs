@@ -35,7 +35,8 @@ impl Ground {
         let workers = [(); 2].map(|()| Process::start(&arguments, &environment, &folder.path().join("log")));
         eventually("both workers are there", || async {
             let fleet = system.get("/fleet").await.expect(200).body;
-            (fleet["workers"].as_array().map(Vec::len) == Some(2)).then_some(())
+            let of_tests = |w: &&serde_json::Value| w["kind"] == "test_execution";
+            (fleet["workers"].as_array().map(|all| all.iter().filter(of_tests).count()) == Some(2)).then_some(())
         })
         .await;
         Self { system, provider, _workers: workers, _folder: folder }
