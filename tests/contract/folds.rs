@@ -1,6 +1,7 @@
 //! Folds of the read models, from given events to rows of real tables.
 
 use pcs_domain::DomainEvent;
+use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_projections::{card_detail::CardDetail, card_list::CardList, execution_results::ExecutionResults};
 use pcs_tests::folded::given;
@@ -59,4 +60,22 @@ async fn each_execution_has_its_result_and_its_failed_attempts() {
         .await
         .then_count("execution_attempt", json!({}), 2)
         .await;
+}
+
+/// A long page goes in by COPY, which a row that is there refuses: then it goes in by parts, and the first row stays.
+#[tokio::test]
+async fn a_long_page_with_a_result_that_is_there_is_the_same_as_short_ones() {
+    let finished = samples::all().into_iter().find_map(|event| match event {
+        DomainEvent::Execution(ExecutionEvent::Finished(finished)) => Some(finished),
+        _ => None,
+    });
+    let finished = finished.expect("there is a sample");
+    let of_repeat = |repeat: u16| {
+        let mut finished = finished.clone();
+        finished.cell.repeat = repeat;
+        (finished.cell.id().0, DomainEvent::Execution(ExecutionEvent::Finished(finished)))
+    };
+    // Twice in one stream, as no command could do it.
+    let events = (0..250).chain([17]).chain(250..260).map(of_repeat);
+    given(ExecutionResults, events).await.then_count("execution_result", json!({}), 260).await;
 }

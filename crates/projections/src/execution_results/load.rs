@@ -1,4 +1,4 @@
-//! Writes results in bulk, by COPY, while the read model is built anew.
+//! Writes results in bulk, by COPY: where the read model is built anew, and where a page is long.
 
 use pcs_domain::execution::Failure;
 use pcs_store::Recorded;

@@ -33,6 +33,9 @@ const IGNORED: [EventType; 2] =
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutionResults;
 
+/// Events of a page from which on its rows are written by COPY, which costs two round trips more.
+const LOAD_LEN_MIN: usize = 200;
+
 impl Projection for ExecutionResults {
     fn name(&self) -> &'static str {
         NAME
@@ -56,6 +59,11 @@ impl Projection for ExecutionResults {
         batch: &'a [Recorded],
     ) -> BoxFuture<'a, Result<(), ProjectionError>> {
         Box::pin(async move {
+            // A row that is there already refuses the COPY; then the page is written once more in parts, the small ones of
+            // them by statements that pass over it.
+            if batch.len() >= LOAD_LEN_MIN {
+                return load::load(connection, batch).await;
+            }
             let mut added = Added::default();
             for recorded in batch {
                 added.fold(recorded)?;
