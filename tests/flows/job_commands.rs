@@ -7,13 +7,18 @@ use pcs_tests::process::program;
 use pcs_tests::system::TestSystem;
 use serde_json::{Value, json};
 
-/// Runs the program; answers what it prints. Not in this thread, which the system needs.
+/// Runs the program; answers what it prints.
 async fn ran(system: &TestSystem, arguments: &[&str]) -> String {
+    ended(system, arguments, 0).await
+}
+
+/// Runs the program, which ends with a code; answers what it prints. Not in this thread, which the system needs.
+async fn ended(system: &TestSystem, arguments: &[&str], code: i32) -> String {
     let mut command = Command::new(program());
     command.args(arguments).env("PCS_URL", &system.url).env("PCS_API_KEY", &system.api_key);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is run").expect("it runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}: {out}{err}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {out}{err}");
     out.into_owned()
 }
 
@@ -85,8 +90,8 @@ async fn on_request(system: &TestSystem) {
         r#"{"role": "assistant", "instructions": "Say it.", "model": {"id": "echo"}, "input": {"it": "hello"}}"#;
     let done = ran(system, &["jobs", "request", "swarm_agent", "--input", input, "--wait"]).await;
     assert!(done.starts_with("swarm_agent ") && done.contains(" finished\n") && done.contains("hello"), "{done}");
-    let lost =
-        ran(system, &["jobs", "request", "swarm_agent", "--wait", "--input", &input.replace("assistant", "x")]).await;
+    let unknown = input.replace("assistant", "x");
+    let lost = ended(system, &["jobs", "request", "swarm_agent", "--wait", "--input", &unknown], 1).await;
     assert!(lost.contains(" dead\n") && lost.contains("there is no agent of the role"), "{lost}");
     let listed = ran(system, &["jobs", "list", "--kind", "swarm_agent", "--status", "dead"]).await;
     let job = listed.lines().nth(1).and_then(|line| line.split_whitespace().next()).expect("a dead job").to_owned();

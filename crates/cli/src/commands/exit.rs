@@ -15,7 +15,7 @@ use crate::suite::error::SuiteError;
 pub enum ExitStatus {
     /// All good.
     Success,
-    /// The gate failed: fewer executions passed than were demanded.
+    /// The gate failed: fewer executions passed than were demanded, or a job that was waited for has no result.
     GateFailed,
     /// Wrong use: of the command line, of a suite, of the server.
     WrongUse,

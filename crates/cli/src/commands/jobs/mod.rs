@@ -70,7 +70,7 @@ impl JobsCommand {
             Self::Limit(args) => limits::set(api, &args, output).await,
             Self::Unlimit(args) => limits::remove(api, &args, output).await,
             Self::Fleet(args) => fleet::show(api, &args, output).await,
-            Self::Request(args) => on_request::request(api, &args, output).await,
+            Self::Request(args) => return on_request::request(api, &args, output).await,
             Self::List(args) => on_request::list(api, &args, output).await,
             Self::Show(args) => on_request::show(api, &args, output).await,
             Self::Cancel(args) => on_request::cancel(api, &args, output).await,

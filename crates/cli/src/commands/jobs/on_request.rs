@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::queues::rows;
 use super::{cell, items};
 use crate::client::Api;
-use crate::commands::exit::CliError;
+use crate::commands::exit::{CliError, ExitStatus};
 use crate::commands::output::{Align, Output};
 
 /// How often it is looked whether a job is over.
@@ -28,7 +28,7 @@ pub struct Request {
     /// Not to be begun before, such as 2026-12-01T03:00:00Z
     #[arg(long, value_name = "TIME")]
     not_before: Option<String>,
-    /// Wait for its result, and print it
+    /// Wait for its result, and print it; exits with 1 where it has none
     #[arg(long)]
     wait: bool,
     /// Print JSON
@@ -80,18 +80,21 @@ pub struct Again {
     job: String,
 }
 
-pub(super) async fn request(api: &Api, args: &Request, output: &mut Output) -> Result<(), CliError> {
+/// Asks for a job; waited for, one without a result is as a run that misses its gate.
+pub(super) async fn request(api: &Api, args: &Request, output: &mut Output) -> Result<ExitStatus, CliError> {
     let mut body = json!({ "kind": args.kind, "input": input(&args.input)?, "lane": args.lane });
     if let Some(not_before) = &args.not_before {
         body["not_before"] = not_before.as_str().into();
     }
     let job = api.act(Method::POST, &["jobs"], &body).await?;
     if !args.wait {
-        return if args.json {
-            output.json(&job)
+        let asked = format!("job {} is asked for", cell(&job, "id"));
+        if args.json {
+            output.json(&job)?
         } else {
-            output.line(&format!("job {} is asked for", cell(&job, "id")))
-        };
+            output.line(&asked)?
+        }
+        return Ok(ExitStatus::Success);
     }
     let id = cell(&job, "id");
     loop {
@@ -101,7 +104,9 @@ pub(super) async fn request(api: &Api, args: &Request, output: &mut Output) -> R
             shown => shown?,
         };
         if !job["status"].is_null() && job["status"] != "waiting" {
-            return show_job(&job, args.json, output);
+            show_job(&job, args.json, output)?;
+            let finished = job["status"] == "finished";
+            return Ok(if finished { ExitStatus::Success } else { ExitStatus::GateFailed });
         }
         tokio::time::sleep(WATCH_INTERVAL).await;
     }
