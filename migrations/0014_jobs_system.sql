@@ -95,17 +95,17 @@ create table jobs.hold (
     primary key (tenant_id, source, scope, value)
 );
 
--- Whether something is not to be handed out now. One statement without locals, so that it is inlined where it is used.
-create function jobs.is_held(a_tenant int, a_lane text, a_kind text, a_provider text, a_model text)
-returns bool language sql stable as $$
-    select exists (
-        select from jobs.hold h
-        where h.tenant_id = a_tenant and h.until > clock_timestamp() and (
-            h.scope = 'everything'
-            or (h.scope = 'lane' and h.value = a_lane)
-            or (h.scope = 'kind' and h.value = a_kind)
-            or (h.scope = 'provider' and h.value = a_provider)
-            or (h.scope = 'model' and h.value = a_model)))
+-- What keeps something from being handed out now. It answers rows and not a yes or no, because only then the planner puts
+-- its text in the place of its call; a call for each queue of each release would cost more than the rest of it.
+create function jobs.holds_on(a_tenant int, a_lane text, a_kind text, a_provider text, a_model text)
+returns setof jobs.hold language sql stable as $$
+    select h.* from jobs.hold h
+    where h.tenant_id = a_tenant and h.until > clock_timestamp() and (
+        h.scope = 'everything'
+        or (h.scope = 'lane' and h.value = a_lane)
+        or (h.scope = 'kind' and h.value = a_kind)
+        or (h.scope = 'provider' and h.value = a_provider)
+        or (h.scope = 'model' and h.value = a_model))
 $$;
 
 -- Limits as points in time: when the next call may begin by each of them.
@@ -201,14 +201,14 @@ begin
     select start_at into known from jobs.reservation where dispatch_id = a_dispatch;
     if found then
         -- Something may be held since it was given.
-        if jobs.is_held(a_tenant, a_lane, a_kind, a_provider, a_model) then
+        if exists (select from jobs.holds_on(a_tenant, a_lane, a_kind, a_provider, a_model)) then
             perform jobs.settle(a_dispatch, 0, 0);
             return -1;
         end if;
         return greatest(0, extract(epoch from known - a_now) * 1000)::bigint;
     end if;
     -- The job goes back to the desk at once: it is not handed out while it is held.
-    if jobs.is_held(a_tenant, a_lane, a_kind, a_provider, a_model) then
+    if exists (select from jobs.holds_on(a_tenant, a_lane, a_kind, a_provider, a_model)) then
         return -1;
     end if;
     -- A circuit that was open lets one call through, to find out.

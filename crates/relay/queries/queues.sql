@@ -10,7 +10,8 @@ select (array['hi', 'std', 'bulk'])[r.lane + 1] as lane, q.kind, q.provider, q.m
        sum(s.waiting)::bigint as waiting, sum(s.pausing)::bigint as pausing, sum(s.handed_out)::bigint as handed_out,
        extract(epoch from clock_timestamp() - min(case when s.waiting > 0 then greatest(r.added_at, r.not_before) end))::float8
            as oldest_waiting_seconds,
-       bool_or(jobs.is_held(r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id)) as held
+       bool_or(exists (select from jobs.holds_on(
+           r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id))) as held
 from sums s join jobs.queue q using (queue_id) join jobs.run r using (run_id)
 where s.waiting + s.pausing + s.handed_out > 0
 group by r.lane, q.kind, q.provider, q.model_id

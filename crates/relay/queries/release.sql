@@ -16,7 +16,8 @@ with kept as materialized (
     from jobs.queue q join jobs.run r using (run_id) join jobs.tenant t on t.tenant_id = r.tenant_id
     where q.kind = $3 and r.not_before <= clock_timestamp()
       and exists (select from jobs.execution e where e.queue_id = q.queue_id and e.state = 0)
-      and not jobs.is_held(r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id)
+      and not exists (select from jobs.holds_on(
+          r.tenant_id, (array['hi', 'std', 'bulk'])[r.lane + 1], q.kind, q.provider, q.model_id))
 ), limited as (
     -- A little more than a limit lets begin: what waits for its place waits in a worker's slot.
     select o.queue_id, min(least(
