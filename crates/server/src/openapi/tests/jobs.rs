@@ -1,9 +1,11 @@
 //! What the job system answers, one of each, for the comparison with the schemas.
 
-use pcs_domain::ids::{ActorId, PromptCardId, ScheduleId};
+use pcs_domain::Timestamp;
+use pcs_domain::ids::{ActorId, JobId, PromptCardId, ScheduleId};
 use pcs_domain::job_policy::JobPolicy;
 use pcs_domain::schedule::{Created, MissedPolicy};
 use pcs_domain::test_run::{Lane, RunTemplate, Terms};
+use pcs_projections::job_list::{JobAttempt, JobRow, JobStatus};
 use pcs_relay::inspect::{
     Counters, DeadLetterRow, Fleet, HoldRow, Leadership, LimitRow, QueueRow, Scaling, ScheduleRow, WorkerRow,
 };
@@ -33,7 +35,34 @@ pub(super) fn rows() -> Vec<(&'static str, Value)> {
         ("DeadLetter", serde_json::to_value(dead_letter()).unwrap()),
         ("Schedule", serde_json::to_value(schedule_row()).unwrap()),
         ("ScheduleAnswer", serde_json::to_value(schedule).unwrap()),
+        ("Job", serde_json::to_value(job()).unwrap()),
+        ("JobAttempt", serde_json::to_value(attempt()).unwrap()),
     ]
+}
+
+fn job() -> JobRow {
+    JobRow {
+        id: JobId(Uuid::nil()),
+        kind: String::new(),
+        lane: Lane::Std,
+        status: JobStatus::Waiting,
+        input: serde_json::Map::new(),
+        output: None,
+        attempts: 0,
+        worker: None,
+        error_class: None,
+        error: None,
+        requested_by: None,
+        requested_at: Timestamp::EPOCH,
+        not_before: None,
+        ended_at: None,
+        revision: 1,
+    }
+}
+
+fn attempt() -> JobAttempt {
+    let (worker, class, error) = (String::new(), String::new(), String::new());
+    JobAttempt { attempt: 1, worker, class, error, retry_at: None, at: Timestamp::EPOCH }
 }
 
 fn queue() -> QueueRow {
