@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pcs_domain::ids::{CommandId, TenantId};
+use pcs_domain::ids::{CommandId, JobId, TenantId};
 use pcs_domain::prompt_card::{PromptCard, PromptCardCommand, PromptCardEvent, Tagged};
 use pcs_store::{
     Append, ArchiveConfig, ArchiveError, ArchiveRun, ArchiveState, ArchiveStep, Check, CommandContext, Expected,
@@ -12,6 +12,8 @@ use pcs_store::{
 };
 use pcs_tests::database::{TestArchive, TestDatabase};
 use pcs_tests::object_server::{ObjectServer, SECRET};
+use pcs_worker_maintenance::Maintenance;
+use pcs_worker_on_request::{Attempt, Task};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -544,4 +546,31 @@ async fn x4_the_seals_of_archived_batches_are_verified() {
     let findings = store.archive_verify(0, i64::MAX, &mut |_| ()).await.unwrap();
     let missing = findings.iter().find(|finding| finding.what.contains("not sealed"));
     assert_eq!(missing.and_then(|finding| finding.positions), Some((10, 10)), "{findings:?}");
+}
+
+/// The day's maintenance does what `pcs es archive run` does.
+#[tokio::test]
+async fn an_archive_that_is_asked_for_as_a_job_moves_what_is_closed_and_read() {
+    let (_database, _archive, store) = archived().await;
+    fill(&store, 3 * PARTITION_LEN, &streams(3)).await;
+    let before = log(&store, 100).await;
+    for projection in pcs_projections::all() {
+        catch_up(&store, &*projection, 100).await;
+    }
+    sqlx::query("update jobs.cursor set position = $1")
+        .bind(store.head().await.unwrap())
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let input = serde_json::json!({ "task": "archive", "keep": 1, "grace_hours": 0 });
+    let attempt =
+        Attempt { tenant: TENANT, job_id: JobId(Uuid::nil()), attempt: 1, input: input.as_object().cloned().unwrap() };
+    let maintenance = Maintenance::new(store.clone());
+    let output = maintenance.attempt(attempt.clone()).await.unwrap();
+    let moved = output["detached"].as_u64().unwrap();
+    assert!(moved >= 1 && output["dropped"].as_u64() == Some(moved), "{output:?}");
+    assert_eq!(log(&store, 100).await, before, "it reads as before");
+    // Made again after its worker was lost, it finds nothing left to do.
+    let again = maintenance.attempt(attempt).await.unwrap();
+    assert_eq!(again["detached"], 0, "{again:?}");
 }
