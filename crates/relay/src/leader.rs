@@ -168,7 +168,10 @@ impl Leader {
     async fn keep_up(&self) -> Result<(), RelayError> {
         loop {
             tokio::time::sleep(UPKEEP_INTERVAL).await;
-            upkeep::ask_for_maintenance(&self.store).await?;
+            // Asked for again in a minute; nobody shall lead less for it.
+            if let Err(error) = upkeep::ask_for_maintenance(&self.store).await {
+                tracing::warn!(%error, "the day's maintenance could not be asked for yet");
+            }
         }
     }
 

@@ -39,7 +39,8 @@ pub async fn ask_for_maintenance(store: &Store) -> Result<(), RelayError> {
         let command = JobCommand::Request(Box::new(requested(&task)));
         match execute_new::<Job>(store, &context, id.0, command).await {
             // Another leader was faster.
-            Ok(_) | Err(ExecuteError::Rejected(_)) => {
+            Err(ExecuteError::Rejected(_)) => (),
+            Ok(_) => {
                 tracing::info!(task = task.name(), job.id = %id, "maintenance is asked for")
             }
             Err(ExecuteError::Store(error)) => return Err(error.into()),
