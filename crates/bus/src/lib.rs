@@ -21,7 +21,7 @@ pub use self::fleet::{Heartbeat, WorkerPresence};
 pub use self::hints::LogHints;
 pub use self::lease::{Delivery, Disposition, Job, JobHandler};
 pub use self::measure::JobMetrics;
-pub use self::questions::{Answering, Responder};
+pub use self::questions::{Answering, Responder, until_taken};
 pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};
 pub use self::tickets::{NewTicket, StreamState};
 pub use self::worker::{WorkerConfig, run_worker};

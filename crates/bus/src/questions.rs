@@ -1,6 +1,7 @@
 //! Requests between workers and the relay: results, and what a worker needs to know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -23,6 +24,10 @@ const QUEUE_GROUP: &str = "relay";
 const INBOXES: &str = "_INBOX";
 /// Requests of one kind that are worked on at once; the rest waits in the subscription.
 const ANSWERS_INFLIGHT_MAX: usize = 2_048;
+/// The first pause before a report is sent again.
+const REPORT_RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest pause before a report is sent again.
+const REPORT_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// The relay's side: answers workers.
 pub trait Responder: Send + Sync + 'static {
@@ -108,6 +113,26 @@ impl Bus {
         let fault = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
         let subscribed = self.client.queue_subscribe(subject.to_owned(), QUEUE_GROUP.to_owned()).await;
         subscribed.map_err(|error| fault(error.to_string()))
+    }
+}
+
+/// Sends a report until somebody takes it: its result was worked for, and its ticket's lease is kept alive meanwhile.
+pub async fn until_taken<F: Future<Output = Result<Receipt, BusError>>>(send: impl Fn() -> F) {
+    let mut pause = REPORT_RETRY_MIN;
+    loop {
+        match send().await {
+            Ok(Receipt::Recorded) => return,
+            Ok(Receipt::Refused { code }) => {
+                tracing::debug!(code, "a result was refused");
+                return;
+            }
+            Ok(Receipt::Unavailable { message }) => {
+                tracing::warn!(message, "a result could not be recorded; it is kept and sent again");
+            }
+            Err(error) => tracing::warn!(%error, "nobody took a result; it is kept and sent again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(REPORT_RETRY_MAX);
     }
 }
 

@@ -17,8 +17,10 @@ mod refusal;
 mod retry_after;
 mod prices;
 mod redact;
+mod estimate;
 
 pub use call::{CallError, CallKey, ChatRequest, Provider};
 pub use config::{GatewayConfig, GatewayError, Secret};
+pub use estimate::{call_deadline, call_tokens};
 pub use gateway::Gateway;
 pub use kind::ProviderKind;

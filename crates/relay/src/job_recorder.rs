@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use pcs_domain::RejectionCode;
 use pcs_domain::execution::FailureClass;
 use pcs_domain::ids::{CommandId, ExecutionId, JobId, TenantId};
 use pcs_domain::job::{Job, JobCommand};
 use pcs_domain::jobs::on_request::{JobOutcome, JobQuestion, JobReply, JobReport};
 use pcs_domain::jobs::test_execution::{Claim, Receipt};
-use pcs_store::{CommandContext, ExecuteError, Expected, Store, execute};
+use pcs_store::{CommandContext, Expected, Store, execute};
 
 use crate::presence::Presence;
-use crate::recorder::{ENDED_LEN_MAX, RELAY, WORKERS_LOST_MAX};
+use crate::recorder::{ENDED_LEN_MAX, RELAY, WORKERS_LOST_MAX, receipt};
 use crate::{RelayError, capacity, desk};
 
 /// Answers workers of jobs on request.
@@ -49,19 +48,10 @@ impl JobRecorder {
         purpose: &str,
         command: JobCommand,
     ) -> Result<Receipt, RelayError> {
-        let refused = |code: &str| Ok(Receipt::Refused { code: code.to_owned() });
         // No fingerprint: the stream's expected version refuses a second result, so no row is needed to remember it.
         let mut context = CommandContext::derived(tenant, CommandId::derived(job_id.0, purpose));
         context.correlation_id = Some(job_id.0);
-        match execute::<Job>(&self.store, &context, job_id.0, Expected::Any, command).await {
-            Ok(_) => Ok(Receipt::Recorded),
-            Err(ExecuteError::Rejected(rejection)) => refused(rejection.code()),
-            Err(ExecuteError::StreamClosed { .. }) => refused("stream_closed"),
-            Err(ExecuteError::Store(error)) => Err(error.into()),
-            Err(
-                error @ (ExecuteError::Conflict { .. } | ExecuteError::KeyReused | ExecuteError::Overloaded { .. }),
-            ) => Ok(Receipt::Unavailable { message: error.to_string() }),
-        }
+        receipt(execute::<Job>(&self.store, &context, job_id.0, Expected::Any, command).await)
     }
 
     /// Answers a question.

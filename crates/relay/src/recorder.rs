@@ -2,14 +2,12 @@
 
 use futures_util::future::BoxFuture;
 use pcs_bus::Responder;
-use pcs_domain::RejectionCode;
 use pcs_domain::data_subject::{Guarded, Subject};
-use pcs_domain::execution::{
-    Execution, ExecutionCommand, ExecutionRef, ExecutionRejection, FailedAttempt, Failure, FailureClass,
-};
+use pcs_domain::execution::{Execution, ExecutionCommand, ExecutionRef, FailedAttempt, Failure, FailureClass};
 use pcs_domain::ids::{CommandId, SubjectId, TenantId};
 use pcs_domain::jobs::on_request::{JobQuestion, JobReply, JobReport};
 use pcs_domain::jobs::test_execution::{Claim, Outcome, Question, Receipt, Reply, Report};
+use pcs_domain::{Aggregate, RejectionCode};
 use pcs_store::{
     CommandContext, ExecuteError, Executed, Expected, PrivacyError, Store, StoreError, execute, execute_new,
 };
@@ -197,7 +195,9 @@ impl Recorder {
 }
 
 /// What a worker is told about the outcome of its command.
-fn receipt(executed: Result<Executed<Execution>, ExecuteError<ExecutionRejection>>) -> Result<Receipt, RelayError> {
+pub(crate) fn receipt<A: Aggregate>(
+    executed: Result<Executed<A>, ExecuteError<A::Rejection>>,
+) -> Result<Receipt, RelayError> {
     let refused = |code: &str| Ok(Receipt::Refused { code: code.to_owned() });
     match executed {
         Ok(_) => Ok(Receipt::Recorded),

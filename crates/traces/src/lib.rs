@@ -6,6 +6,7 @@
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
+use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The target of spans that are exported.
@@ -32,6 +33,41 @@ pub fn traceparent(span: &Span) -> Option<String> {
     let context = context.span().span_context().clone();
     let flags = (context.trace_flags() & TraceFlags::SAMPLED).to_u8();
     context.is_valid().then(|| format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
+}
+
+/// A call to a model, by the conventions for generative models.
+#[must_use]
+pub fn call_span(provider: &str, model: &str) -> Span {
+    // Some providers are their only model.
+    let model = if model.is_empty() { provider } else { model };
+    tracing::info_span!(
+        target: TARGET,
+        "chat",
+        otel.name = %format_args!("chat {model}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = provider,
+        gen_ai.request.model = model,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// How a call went: the tokens of prompt and answer, or the class of its failure.
+pub fn end_call(span: &Span, ended: Result<(u64, u64), &'static str>) {
+    let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    match ended {
+        Ok((input, output)) => {
+            span.record("gen_ai.usage.input_tokens", tokens(input));
+            span.record("gen_ai.usage.output_tokens", tokens(output));
+        }
+        Err(class) => {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", class);
+        }
+    }
 }
 
 /// Reads version 00, of which every later version has the beginning.

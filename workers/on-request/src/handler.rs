@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pcs_bus::{Bus, Disposition, Job, JobHandler};
+use pcs_bus::{Bus, Disposition, Job, JobHandler, until_taken};
 use pcs_domain::execution::FailureClass;
 use pcs_domain::jobs::JobKind;
 use pcs_domain::jobs::on_request::{JobFailure, JobOutcome, JobQuestion, JobReply, JobReport, JobTicket};
-use pcs_domain::jobs::test_execution::{Claim, Receipt};
+use pcs_domain::jobs::test_execution::Claim;
 use pcs_domain::limits::JOB_OUTPUT_BYTES_MAX;
 use serde_json::{Map, Value};
 use tracing::field::Empty;
@@ -19,10 +19,6 @@ use crate::{Attempt, Task};
 
 /// When a ticket comes back that nothing could be done for because the relay did not answer.
 const RELAY_RETRY: Duration = Duration::from_secs(1);
-/// The first pause before a report is sent again.
-const REPORT_RETRY_MIN: Duration = Duration::from_millis(50);
-/// The longest pause before a report is sent again.
-const REPORT_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Does jobs on request of one kind.
 pub struct OnRequest {
@@ -110,22 +106,7 @@ impl OnRequest {
             worker: self.worker.clone(),
             outcome,
         };
-        let mut pause = REPORT_RETRY_MIN;
-        loop {
-            match self.bus.report_job(self.task.kind(), &report).await {
-                Ok(Receipt::Recorded) => return,
-                Ok(Receipt::Refused { code }) => {
-                    tracing::debug!(code, job.id = %report.job_id, "a result was refused");
-                    return;
-                }
-                Ok(Receipt::Unavailable { message }) => {
-                    tracing::warn!(message, "a result could not be recorded; it is kept and sent again");
-                }
-                Err(error) => tracing::warn!(%error, "nobody took a result; it is kept and sent again"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(REPORT_RETRY_MAX);
-        }
+        until_taken(|| self.bus.report_job(self.task.kind(), &report)).await;
     }
 }
 

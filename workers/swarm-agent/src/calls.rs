@@ -10,18 +10,12 @@ use pcs_domain::ids::{ExecutionId, JobId, TenantId};
 use pcs_domain::jobs::on_request::{CallEnd, JobCall, JobFailure, JobQuestion, JobReply};
 use pcs_domain::jobs::swarm_agent::KIND;
 use pcs_domain::model::ModelSpec;
-use pcs_providers::{CallError, CallKey, ChatRequest, Gateway};
+use pcs_providers::{CallError, CallKey, ChatRequest, Gateway, call_deadline, call_tokens};
 use pcs_worker_on_request::Attempt;
 use serde_json::{Map, Value};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 use uuid::Uuid;
 
-/// Longest time for one call where the model does not say otherwise.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// Bytes of a prompt that make a token, at least: the estimate must not be below what the provider will count.
-const BYTES_PER_TOKEN: u64 = 3;
-/// Tokens of an answer where the model sets no limit.
-const OUTPUT_TOKENS_USUAL: u64 = 1_024;
 /// When a relay that does not answer is asked again.
 const RELAY_RETRY: Duration = Duration::from_secs(1);
 
@@ -54,14 +48,16 @@ impl Calls {
         variables: &Map<String, Value>,
     ) -> Result<Answer, JobFailure> {
         self.gateway.check(model).map_err(failure)?;
-        let deadline = model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis);
+        let deadline = call_deadline(model);
         loop {
             let call_id = Uuid::new_v4();
             self.reserve(call_id, model, prompt, deadline).await?;
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             let cell = CallKey { execution_id: ExecutionId(self.job_id.0), attempt: self.attempt, snoozes: number };
             let request = ChatRequest { model, prompt, variables, cell, deadline };
-            let result = self.gateway.call(&request).instrument(exported_span(model)).await;
+            let exported = pcs_traces::call_span(model.provider(), model.model());
+            let result = self.gateway.call(&request).instrument(exported.clone()).await;
+            pcs_traces::end_call(&exported, tokens_or_class(&result));
             self.settle(call_id, model, &result).await;
             match result {
                 Ok(answer) => return Ok(answer),
@@ -80,14 +76,15 @@ impl Calls {
         prompt: &str,
         deadline: Duration,
     ) -> Result<(), JobFailure> {
+        let (input_tokens, output_tokens) = call_tokens(model, prompt);
         let wanted = JobCall {
             tenant: self.tenant,
             job_id: self.job_id,
             call_id,
             worker: self.worker.clone(),
             model: model.clone(),
-            input_tokens: (prompt.len() as u64).div_ceil(BYTES_PER_TOKEN),
-            output_tokens: model.params.max_tokens.map_or(OUTPUT_TOKENS_USUAL, u64::from),
+            input_tokens,
+            output_tokens,
             call_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
         };
         let question = JobQuestion::Reserve(Box::new(wanted));
@@ -132,19 +129,8 @@ impl Calls {
     }
 }
 
-/// The call in the job's trace, by the conventions for generative models.
-fn exported_span(model: &ModelSpec) -> Span {
-    // Some providers are their only model.
-    let name = if model.model().is_empty() { model.provider() } else { model.model() };
-    tracing::info_span!(
-        target: pcs_traces::TARGET,
-        "chat",
-        otel.name = %format_args!("chat {name}"),
-        otel.kind = "client",
-        gen_ai.operation.name = "chat",
-        gen_ai.provider.name = model.provider(),
-        gen_ai.request.model = name,
-    )
+fn tokens_or_class(result: &Result<Answer, CallError>) -> Result<(u64, u64), &'static str> {
+    result.as_ref().map(|answer| (answer.input_tokens, answer.output_tokens)).map_err(|error| error.class.name())
 }
 
 fn failure(error: CallError) -> JobFailure {

@@ -7,16 +7,11 @@ use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
 use pcs_grading::{Check, grade};
-use pcs_providers::{CallKey, ChatRequest, Gateway};
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
+use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
+use tracing::Instrument;
 
 use crate::plans::{CompiledPlan, compile_checks};
 
-/// Longest time for one call where the model does not say otherwise.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// Longest time for one call, whatever the model says: it holds a slot of the worker.
-const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Time beyond the call's in which an attempt has to be over, grading included; then it is stopped.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(30);
 
@@ -59,7 +54,7 @@ pub(crate) fn prepare<'a>(
     let case_checks = compile_checks(&case.assertions).map_err(grading)?;
     let prompt = template.render(&case.input).map_err(|error| grading(error.to_string()))?;
     let key = CallKey { execution_id: ticket.cell.id(), attempt: ticket.attempt, snoozes: ticket.snoozes };
-    let deadline = model.params.timeout_ms.map_or(CALL_TIMEOUT, Duration::from_millis).min(CALL_TIMEOUT_MAX);
+    let deadline = call_deadline(model);
     Ok(Prepared { plan, case, run_checks, case_checks, key, model, prompt, deadline })
 }
 
@@ -82,42 +77,20 @@ impl Prepared<'_> {
             cell: self.key,
             deadline: self.deadline,
         };
-        let span = self.exported_span();
-        match gateway.call(&request).instrument(span.clone()).await {
+        let exported = pcs_traces::call_span(self.model.provider(), self.model.model());
+        match gateway.call(&request).instrument(exported.clone()).await {
             Ok(answer) => {
-                let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-                span.record("gen_ai.usage.input_tokens", tokens(answer.input_tokens));
-                span.record("gen_ai.usage.output_tokens", tokens(answer.output_tokens));
-                drop(span);
+                pcs_traces::end_call(&exported, Ok((answer.input_tokens, answer.output_tokens)));
+                drop(exported);
                 self.grade(answer)
             }
             Err(error) => {
-                span.record("otel.status_code", "ERROR");
-                span.record("error.type", error.class.name());
+                pcs_traces::end_call(&exported, Err(error.class.name()));
                 let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let retry_after_ms = error.retry_after.map(millis);
                 Outcome::Failed { failure: error.into(), retry_after_ms }
             }
         }
-    }
-
-    /// The call in its trace, by the conventions for generative models.
-    fn exported_span(&self) -> Span {
-        // Some providers are their only model.
-        let model = if self.model.model().is_empty() { self.model.provider() } else { self.model.model() };
-        tracing::info_span!(
-            target: pcs_traces::TARGET,
-            "chat",
-            otel.name = %format_args!("chat {model}"),
-            otel.kind = "client",
-            otel.status_code = Empty,
-            gen_ai.operation.name = "chat",
-            gen_ai.provider.name = self.model.provider(),
-            gen_ai.request.model = model,
-            gen_ai.usage.input_tokens = Empty,
-            gen_ai.usage.output_tokens = Empty,
-            "error.type" = Empty,
-        )
     }
 
     /// Grades an answer, whoever gave it.

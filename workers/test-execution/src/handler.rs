@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pcs_bus::{Bus, Disposition, Job, JobHandler};
+use pcs_bus::{Bus, Disposition, Job, JobHandler, until_taken};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::jobs::JobKind;
-use pcs_domain::jobs::test_execution::{Claim, KIND, Outcome, Question, Receipt, Reply, Report, Ticket};
+use pcs_domain::jobs::test_execution::{Claim, KIND, Outcome, Question, Reply, Report, Ticket};
 use pcs_domain::prompt_card::TestCase;
 use pcs_providers::Gateway;
 use pcs_sealing::{Hello, SealError};
@@ -23,10 +23,6 @@ use crate::working::Working;
 
 /// When a ticket comes back that nothing could be done for because the relay did not answer.
 const RELAY_RETRY: Duration = Duration::from_secs(1);
-/// The first pause before a report is sent again.
-const REPORT_RETRY_MIN: Duration = Duration::from_millis(50);
-/// The longest pause before a report is sent again.
-const REPORT_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Does `test_execution` jobs.
 pub struct TestExecution {
@@ -178,22 +174,7 @@ impl TestExecution {
 
     /// Sends the report until it has an answer: the result was paid for, and the lease is kept alive meanwhile.
     async fn report(&self, report: Report) {
-        let mut pause = REPORT_RETRY_MIN;
-        loop {
-            match self.bus.report(&report).await {
-                Ok(Receipt::Recorded) => return,
-                Ok(Receipt::Refused { code }) => {
-                    tracing::debug!(code, execution.id = %report.execution_id(), "a result was refused");
-                    return;
-                }
-                Ok(Receipt::Unavailable { message }) => {
-                    tracing::warn!(message, "a result could not be recorded; it is kept and sent again");
-                }
-                Err(error) => tracing::warn!(%error, "nobody took a result; it is kept and sent again"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(REPORT_RETRY_MAX);
-        }
+        until_taken(|| self.bus.report(&report)).await;
     }
 }
 

@@ -13,11 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::attempt::Prepared;
 use crate::handler::{Obstacle, ask};
 
-/// Bytes of a prompt that make a token, at least: the estimate must not be below what the provider will count.
-const BYTES_PER_TOKEN: u64 = 3;
-/// Tokens of an answer where the model sets no limit.
-const OUTPUT_TOKENS_USUAL: u64 = 1_024;
-
 /// What the relay said.
 pub(crate) enum Place {
     /// No place is needed.
@@ -39,12 +34,13 @@ pub(crate) async fn place(
     content: Option<&str>,
 ) -> Result<Place, Obstacle> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (input_tokens, output_tokens) = pcs_providers::call_tokens(prepared.model, &prepared.prompt);
     let wanted = Reserve {
         tenant: ticket.tenant,
         cell: ticket.cell.clone(),
         claim: Claim { dispatch_id: ticket.dispatch_id, worker: worker.to_owned() },
-        input_tokens: (prepared.prompt.len() as u64).div_ceil(BYTES_PER_TOKEN),
-        output_tokens: prepared.model.params.max_tokens.map_or(OUTPUT_TOKENS_USUAL, u64::from),
+        input_tokens,
+        output_tokens,
         call_ms: millis(prepared.deadline),
         content: content.map(str::to_owned),
     };

@@ -97,6 +97,7 @@ pub(super) async fn request(api: &Api, args: &Request, output: &mut Output) -> R
         return Ok(ExitStatus::Success);
     }
     let id = cell(&job, "id");
+    output.note(&format!("job {id} is asked for; waiting for its result"));
     loop {
         let job = match api.show(&["jobs", &id], &[]).await {
             // The read model may not have it yet.
