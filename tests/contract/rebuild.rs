@@ -144,7 +144,8 @@ async fn b2_until_the_promotion_readers_see_the_old_one() {
 /// Killed at any point: what runs is dropped where it stands, its connections with it.
 #[tokio::test]
 async fn b3_a_rebuild_that_is_killed_goes_on_and_ends_as_if_it_was_not() {
-    let store = TestDatabase::new().await.store().await;
+    let database = TestDatabase::new().await;
+    let store = database.store().await;
     history(&store).await;
     let projection = ExecutionResults;
     catch_up(&store, &projection, 1_000).await;
@@ -153,7 +154,9 @@ async fn b3_a_rebuild_that_is_killed_goes_on_and_ends_as_if_it_was_not() {
     let mut kills = 0;
     for lives in 1..200_u64 {
         let stop = CancellationToken::new();
-        let building = rebuild(&store, &projection, pages_of(2), stop, &quiet);
+        // Its own connections, as a process has them: one that is dropped in a transaction must not be the next one's.
+        let own = database.store().await;
+        let building = rebuild(&own, &projection, pages_of(2), stop, &quiet);
         match tokio::time::timeout(Duration::from_millis(5 * lives), building).await {
             // What the one before had asked for was still under way: it has the lease, and is dead.
             Ok(Err(ControlError::Busy { .. })) => (),
@@ -163,6 +166,7 @@ async fn b3_a_rebuild_that_is_killed_goes_on_and_ends_as_if_it_was_not() {
             }
             Err(_) => kills += 1,
         }
+        drop(tokio::time::timeout(Duration::from_secs(5), own.pool().close()).await);
         expire(&store, projection.name(), "next").await;
     }
     assert!(kills > 3, "it was killed {kills} times only");
