@@ -9,7 +9,7 @@ use pcs::stack::{LocalStack, StackConfig};
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{Store, StoreConfig};
 use pcs_tests::process::Process;
-use pcs_tests::{cache_dir, eventually, free_port, repository};
+use pcs_tests::{PATIENCE, cache_dir, eventually, free_port, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -165,14 +165,32 @@ impl Cluster {
         self.revive();
     }
 
-    /// What is left on the desk, after all runs are over: executions, places for calls, runs.
-    pub(crate) async fn left_over(&self) -> (i64, i64, i64) {
+    /// Waits until nothing is left on the desk: executions, places for calls, runs. Longer than a call may take would hide
+    /// places that only their time has freed.
+    pub(crate) async fn assert_empty(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let left = self.left_over().await;
+            if left.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "left on the desk: {left:#?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn left_over(&self) -> Vec<String> {
         let pool = sqlx::PgPool::connect(&self.stack.database_url).await.expect("the database answers");
-        let left = sqlx::query_as(
-            "select (select count(*) from jobs.execution), (select count(*) from jobs.reservation),
-                    (select count(*) from jobs.run)",
-        );
-        left.fetch_one(&pool).await.expect("the desk answers")
+        sqlx::query_scalar(
+            "select 'execution ' || to_jsonb(e)::text from jobs.execution e
+             union all select 'place ' || to_jsonb(r)::text from jobs.reservation r
+             union all select 'run ' || to_jsonb(r)::text from jobs.run r
+             union all select 'worker ' || to_jsonb(w)::text from jobs.worker w
+             where exists (select from jobs.execution) or exists (select from jobs.reservation)",
+        )
+        .fetch_all(&pool)
+        .await
+        .expect("the desk answers")
     }
 
     pub(crate) async fn wipe_broker(&mut self) {
