@@ -122,10 +122,11 @@ create table jobs.rate_limit (
     primary key (tenant_id, key)
 ) with (fillfactor = 20);
 
--- Calls that have their place. expires_at frees it whatever happens to the worker.
+-- Calls that have their place. expires_at frees it whatever happens to the worker, and the end of its run does.
 create table jobs.reservation (
     dispatch_id uuid primary key,
     tenant_id int not null,
+    run_id uuid not null,
     provider text not null,
     model_id text not null,
     worker text not null,
@@ -187,8 +188,8 @@ create table jobs.counter (name text primary key, value bigint not null) with (f
 -- Reserves a place for a call. Answers the milliseconds until it may begin; below zero, the milliseconds after which to
 -- ask again. The same hand-over that asks twice has one place.
 create function jobs.reserve(
-    a_tenant int, a_provider text, a_model text, a_lane text, a_kind text, a_dispatch uuid, a_worker text, a_content text,
-    a_input bigint, a_output bigint, a_call_ms bigint, a_ahead_ms bigint, a_circuit_failures int
+    a_tenant int, a_run uuid, a_provider text, a_model text, a_lane text, a_kind text, a_dispatch uuid, a_worker text,
+    a_content text, a_input bigint, a_output bigint, a_call_ms bigint, a_ahead_ms bigint, a_circuit_failures int
 ) returns bigint language plpgsql as $$
 declare
     l record;
@@ -256,9 +257,9 @@ begin
         output_at = case when output_tokens_per_minute is null then output_at else
             greatest(output_at, a_now) + interval '1 minute' * (a_output::float8 / output_tokens_per_minute) end
     where tenant_id = a_tenant and key in (a_provider, a_model);
-    insert into jobs.reservation (dispatch_id, tenant_id, provider, model_id, worker, content, input_tokens,
+    insert into jobs.reservation (dispatch_id, tenant_id, run_id, provider, model_id, worker, content, input_tokens,
                                   output_tokens, start_at, expires_at)
-    values (a_dispatch, a_tenant, a_provider, a_model, a_worker, a_content, a_input, a_output, begins,
+    values (a_dispatch, a_tenant, a_run, a_provider, a_model, a_worker, a_content, a_input, a_output, begins,
             begins + a_call_ms * interval '1 millisecond');
     return greatest(0, extract(epoch from begins - a_now) * 1000)::bigint;
 end $$;

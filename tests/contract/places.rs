@@ -15,7 +15,7 @@ async fn limit(pool: &PgPool, columns: &str, values: &str) {
 
 /// Milliseconds until the call may begin; below zero where it may not be made now.
 async fn reserve(pool: &PgPool, dispatch: u128, content: Option<&str>, tokens: (i64, i64)) -> i64 {
-    let ask = "select jobs.reserve(1, 'p', 'p:m', 'std', 'test_execution', $1, 'w', $2, $3, $4, 60000, 2000, 5)";
+    let ask = "select jobs.reserve(1, gen_random_uuid(), 'p', 'p:m', 'std', 'test_execution', $1, 'w', $2, $3, $4, 60000, 2000, 5)";
     sqlx::query_scalar(ask)
         .bind(Uuid::from_u128(dispatch))
         .bind(content)

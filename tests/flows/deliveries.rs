@@ -188,7 +188,7 @@ async fn j39_a_place_is_one_however_often_it_is_asked_for_and_ends_with_its_time
     drop(system.get(&format!("/limits?min_position={head}")).await.expect(200));
     let reserve = async |dispatch: u128, call_ms: i64| -> i64 {
         sqlx::query_scalar(
-            "select jobs.reserve(1, 'm', 'm:x', 'std', 'test_execution', $1, 'w', null, 10, 10, $2, 2000, 5)",
+            "select jobs.reserve(1, gen_random_uuid(), 'm', 'm:x', 'std', 'test_execution', $1, 'w', null, 10, 10, $2, 2000, 5)",
         )
         .bind(uuid::Uuid::from_u128(dispatch))
         .bind(call_ms)

@@ -33,6 +33,7 @@ pub(crate) async fn reserve(store: &Store, run: &RunContext, wanted: &Reserve) -
     }
     let place = WantedPlace {
         tenant: wanted.tenant,
+        run: wanted.cell.run_id.0,
         call: wanted.claim.dispatch_id.0,
         kind: test_execution::KIND.name,
         lane: run.request.lane.name(),
@@ -121,6 +122,7 @@ async fn note_failure(
 pub(crate) async fn reserve_call(store: &Store, request: &Requested, wanted: &JobCall) -> Result<JobReply, RelayError> {
     let place = WantedPlace {
         tenant: wanted.tenant,
+        run: wanted.job_id.0,
         call: wanted.call_id,
         kind: &request.kind,
         lane: request.lane.name(),

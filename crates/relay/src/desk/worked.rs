@@ -81,6 +81,8 @@ async fn release_place(pool: &PgPool, dispatch: DispatchId) -> Result<(), RelayE
 /// A call that wants a place.
 pub(crate) struct WantedPlace<'a> {
     pub(crate) tenant: TenantId,
+    /// The run that it is for, or the job on request.
+    pub(crate) run: Uuid,
     /// The call: the hand-over where a job makes one, else an id of its own.
     pub(crate) call: Uuid,
     pub(crate) kind: &'a str,
@@ -96,22 +98,24 @@ pub(crate) struct WantedPlace<'a> {
 /// The milliseconds until a call may begin; or the pause after which it may ask again.
 pub(crate) async fn reserve(pool: &PgPool, wanted: &WantedPlace<'_>) -> Result<Result<u64, Duration>, RelayError> {
     let bigint = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let millis: i64 = sqlx::query_scalar("select jobs.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
-        .bind(wanted.tenant.0)
-        .bind(wanted.model.provider())
-        .bind(&wanted.model.id)
-        .bind(wanted.lane)
-        .bind(wanted.kind)
-        .bind(wanted.call)
-        .bind(wanted.worker)
-        .bind(wanted.content)
-        .bind(bigint(wanted.tokens.0))
-        .bind(bigint(wanted.tokens.1))
-        .bind(bigint(wanted.call_ms))
-        .bind(i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX))
-        .bind(CIRCUIT_FAILURES)
-        .fetch_one(pool)
-        .await?;
+    let millis: i64 =
+        sqlx::query_scalar("select jobs.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
+            .bind(wanted.tenant.0)
+            .bind(wanted.run)
+            .bind(wanted.model.provider())
+            .bind(&wanted.model.id)
+            .bind(wanted.lane)
+            .bind(wanted.kind)
+            .bind(wanted.call)
+            .bind(wanted.worker)
+            .bind(wanted.content)
+            .bind(bigint(wanted.tokens.0))
+            .bind(bigint(wanted.tokens.1))
+            .bind(bigint(wanted.call_ms))
+            .bind(i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX))
+            .bind(CIRCUIT_FAILURES)
+            .fetch_one(pool)
+            .await?;
     Ok(u64::try_from(millis).map_err(|_| Duration::from_millis(millis.unsigned_abs())))
 }
 
@@ -131,11 +135,13 @@ pub(crate) async fn settle_place(
     Ok(())
 }
 
-/// Frees places of workers that are gone, and those whose time is over.
+/// Frees places of workers that are gone, of runs that are over, and those whose time is over. Of runs that are over,
+/// because a worker that drops a call says nothing: its place would keep others waiting for as long as a call may take.
 pub(crate) async fn sweep_places(pool: &PgPool, alive: &[String]) -> Result<u64, RelayError> {
     let swept = sqlx::query(
         "delete from jobs.reservation where expires_at < clock_timestamp()
-         or (worker <> all($1) and start_at < clock_timestamp() - interval '10 seconds')",
+         or (start_at < clock_timestamp() - interval '10 seconds'
+             and (worker <> all($1) or not exists (select from jobs.run r where r.run_id = reservation.run_id)))",
     )
     .bind(alive)
     .execute(pool)
