@@ -1,5 +1,7 @@
 //! Streams and consumers as `nats/` declares them, created or updated on the broker.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{consumer, stream};
 use pcs_domain::jobs::JobKind;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,10 @@ use crate::{Bus, BusError};
 pub(crate) const JOBS: &str = "PCS_JOBS";
 /// Where unreadable tickets go.
 pub(crate) const DLQ_SUBJECT: &str = "pcs.dlq.unreadable";
+/// Where two relays declare the same thing at once, a cluster may leave one of them without an answer.
+const DECLARE_TRIES: u32 = 3;
+/// How often it is looked whether the relay has declared a consumer.
+const CONSUMER_LOOK: Duration = Duration::from_millis(100);
 
 const STREAMS: [(&str, &str); 2] = [
     (JOBS, include_str!("../../../nats/streams/PCS_JOBS.json")),
@@ -28,6 +34,16 @@ impl Bus {
     /// # Errors
     /// Where the broker does not answer or refuses a declaration.
     pub async fn ensure_topology(&self) -> Result<(), BusError> {
+        for _ in 1..DECLARE_TRIES {
+            match self.declare().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "the broker's streams are declared once more"),
+            }
+        }
+        self.declare().await
+    }
+
+    async fn declare(&self) -> Result<(), BusError> {
         for (name, declaration) in STREAMS {
             let mut config: stream::Config = parse(name, declaration)?;
             // Never fewer than there are: a relay that was started without the setting must not make a cluster forgetful.
@@ -53,6 +69,13 @@ impl Bus {
     /// Whether a kind of job has its consumer.
     pub async fn has_consumer(&self, kind: JobKind) -> bool {
         self.consumer(kind).await.is_ok()
+    }
+
+    /// Waits until a kind of job has its consumer.
+    pub async fn wait_for_consumer(&self, kind: JobKind) {
+        while !self.has_consumer(kind).await {
+            tokio::time::sleep(CONSUMER_LOOK).await;
+        }
     }
 
     /// The consumer of a kind of job.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pcs_auth::Authenticator;
 use pcs_bus::{Bus, BusConfig, JobHandler, JobMetrics, WorkerConfig, run_worker};
+use pcs_domain::jobs::maintenance;
 use pcs_domain::ports::{IdSource, System};
 use pcs_projections::RunnerConfig;
 use pcs_providers::{Gateway, GatewayConfig, ProviderKind, Secret};
@@ -64,8 +65,8 @@ pub fn relay(lifecycle: &Lifecycle, store: Store, bus: Bus) {
     let handler = Arc::new(OnRequest::new(bus.clone(), task, config.name.clone()));
     let worker_bus = bus.clone();
     lifecycle.start(Stage::Front, "maintenance", |stop| async move {
-        // The relay does it too; whoever is first spares the other a complaint that there is no consumer yet.
-        worker_bus.ensure_topology().await?;
+        // The relay declares it.
+        tokio::select! { () = stop.cancelled() => return Ok(()), () = worker_bus.wait_for_consumer(maintenance::KIND) => () }
         Ok(run_worker(worker_bus, config, handler, stop).await?)
     });
     lifecycle.start(Stage::Relay, "relay", |stop| async move { Ok(pcs_relay::run(store, bus, stop).await?) });
