@@ -8,6 +8,7 @@ mod subjects;
 mod connect;
 mod tickets;
 mod questions;
+mod reports;
 mod replay;
 mod fleet;
 mod hints;
@@ -23,6 +24,7 @@ pub use self::lease::{Delivery, Disposition, Job, JobHandler};
 pub use self::measure::JobMetrics;
 pub use self::questions::{Answering, Responder, until_taken};
 pub use self::replay::{EventPublisher, NotTaken, ReplayedEvent};
+pub use self::reports::Reports;
 pub use self::tickets::{NewTicket, StreamState};
 pub use self::worker::{WorkerConfig, run_worker};
 

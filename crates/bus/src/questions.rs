@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{Stream, select_all};
 use pcs_domain::jobs::on_request::{JobQuestion, JobReply, JobReport};
 use pcs_domain::jobs::test_execution::{Question, Receipt, Reply, Report};
 use pcs_domain::jobs::{JobKind, ON_REQUEST};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +24,7 @@ const QUEUE_GROUP: &str = "relay";
 /// What every inbox begins with, whatever user it is called after.
 const INBOXES: &str = "_INBOX";
 /// Requests of one kind that are worked on at once; the rest waits in the subscription.
-const ANSWERS_INFLIGHT_MAX: usize = 2_048;
+const ANSWERS_INFLIGHT_MAX: usize = 1_024;
 /// The first pause before a report is sent again.
 const REPORT_RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest pause before a report is sent again.
@@ -51,14 +52,6 @@ pub struct Answering {
 }
 
 impl Bus {
-    /// Sends a result and waits for the word that it is committed.
-    ///
-    /// # Errors
-    /// Where nobody answers in time: it may be committed all the same, and sending it again is safe.
-    pub async fn report(&self, report: &Report) -> Result<Receipt, BusError> {
-        self.request(subjects::RESULT, report).await
-    }
-
     /// Asks the relay.
     ///
     /// # Errors
@@ -86,11 +79,18 @@ impl Bus {
     async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
         let no_answer = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
         let payload = serde_json::to_vec(question).map_err(|error| no_answer(error.to_string()))?;
-        let message = self
-            .client
-            .request(subject.to_owned(), payload.into())
-            .await
-            .map_err(|error| no_answer(error.to_string()))?;
+        self.request_answer(subject, payload.into()).await
+    }
+
+    /// Sends a question that is JSON already.
+    pub(crate) async fn request_answer<A: DeserializeOwned>(
+        &self,
+        subject: &str,
+        question: Bytes,
+    ) -> Result<A, BusError> {
+        let no_answer = |message: String| BusError::NoAnswer { subject: subject.to_owned(), message };
+        let message =
+            self.client.request(subject.to_owned(), question).await.map_err(|error| no_answer(error.to_string()))?;
         serde_json::from_slice(&message.payload)
             .map_err(|error| BusError::Unreadable { subject: subject.to_owned(), message: error.to_string() })
     }
@@ -143,9 +143,9 @@ impl Answering {
         let (recorder, of_jobs) = (Arc::clone(&responder), Arc::clone(&responder));
         let job_recorder = Arc::clone(&responder);
         tokio::join!(
-            answer(bus.clone(), results, stop.clone(), move |report| {
+            answer(bus.clone(), results, stop.clone(), move |reports: Vec<Box<RawValue>>| {
                 let recorder = Arc::clone(&recorder);
-                async move { recorder.record(report).await }
+                async move { join_all(reports.iter().map(|report| record(&*recorder, report))).await }
             }),
             answer(bus.clone(), questions, stop.clone(), move |question| {
                 let responder = Arc::clone(&responder);
@@ -160,6 +160,17 @@ impl Answering {
                 async move { responder.reply_job(question).await }
             }),
         );
+    }
+}
+
+/// Records one of many results. One that can't be read must not keep the others from being recorded.
+async fn record(recorder: &dyn Responder, report: &RawValue) -> Receipt {
+    match serde_json::from_str(report.get()) {
+        Ok(report) => recorder.record(report).await,
+        Err(error) => {
+            tracing::error!(%error, "a result can't be read");
+            Receipt::Unavailable { message: error.to_string() }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pcs_bus::{Bus, Disposition, Job, JobHandler, until_taken};
+use pcs_bus::{Bus, Disposition, Job, JobHandler, Reports, until_taken};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::jobs::JobKind;
 use pcs_domain::jobs::test_execution::{Claim, KIND, Outcome, Question, Reply, Report, Ticket};
@@ -27,6 +27,7 @@ const RELAY_RETRY: Duration = Duration::from_secs(1);
 /// Does `test_execution` jobs.
 pub struct TestExecution {
     bus: Bus,
+    reports: Reports,
     gateway: Arc<Gateway>,
     plans: Plans,
     worker: String,
@@ -76,7 +77,8 @@ impl TestExecution {
     /// A handler that reports as `worker`.
     #[must_use]
     pub fn new(bus: Bus, gateway: Arc<Gateway>, worker: String) -> Self {
-        Self { plans: Plans::new(bus.clone()), bus, gateway, worker, working: Working::default() }
+        let (plans, reports) = (Plans::new(bus.clone()), Reports::start(bus.clone()));
+        Self { plans, reports, bus, gateway, worker, working: Working::default() }
     }
 
     async fn work(&self, ticket: Ticket, job: &Job, exported: &Span) -> Result<(), Obstacle> {
@@ -174,7 +176,7 @@ impl TestExecution {
 
     /// Sends the report until it has an answer: the result was paid for, and the lease is kept alive meanwhile.
     async fn report(&self, report: Report) {
-        until_taken(|| self.bus.report(&report)).await;
+        until_taken(|| self.reports.send(&report)).await;
     }
 }
 
