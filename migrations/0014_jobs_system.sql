@@ -62,6 +62,9 @@ drop index jobs.execution_waiting;
 drop index jobs.execution_dispatched;
 create index execution_of_queue on jobs.execution (queue_id, place) where state = 0;
 create index execution_of_queue_out on jobs.execution (queue_id) where state = 1;
+create index execution_of_queue_pausing on jobs.execution (queue_id) where state = 2;
+-- A run's are found by its queues: each index more is written twice for each job.
+drop index jobs.execution_run;
 
 -- What ended without an answer: dead letters with their class, and what had no result when its run was cancelled.
 create table jobs.undone (

@@ -7,7 +7,7 @@ use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::jobs::test_execution::KIND;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::test_run::{CancelCause, Requested, RunTotals};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -199,7 +199,14 @@ pub(crate) async fn settle(connection: &mut PgConnection, recorded: &[Uuid], tal
 
 /// Takes runs that are over off the desk, with all that is left of them.
 pub(crate) async fn close_runs(connection: &mut PgConnection, runs: &[Uuid]) -> Result<(), RelayError> {
-    sqlx::query("delete from jobs.execution where run_id = any($1)").bind(runs).execute(&mut *connection).await?;
+    // What is handed out may meanwhile be put back to wait or pause, never the other way: it is looked for first.
+    for state in ["1", "0", "2"] {
+        let delete = format!(
+            "delete from jobs.execution e using jobs.queue q
+             where q.run_id = any($1) and e.queue_id = q.queue_id and e.state = {state}"
+        );
+        sqlx::query(AssertSqlSafe(delete)).bind(runs).execute(&mut *connection).await?;
+    }
     sqlx::query("delete from jobs.queue where run_id = any($1)").bind(runs).execute(&mut *connection).await?;
     sqlx::query("delete from jobs.run where run_id = any($1)").bind(runs).execute(connection).await?;
     Ok(())
@@ -263,7 +270,7 @@ pub(crate) struct Expired {
 pub(crate) async fn expired(pool: &PgPool, len_max: u32) -> Result<Vec<Expired>, RelayError> {
     Ok(sqlx::query_as(
         "select e.tenant_id, e.run_id, e.version, e.case_id, e.model, e.repeat
-         from jobs.run r join jobs.execution e using (run_id)
+         from jobs.run r join jobs.queue q using (run_id) join jobs.execution e using (queue_id)
          where r.start_by <= clock_timestamp() and e.state = 0 and e.attempt = 1 and e.dispatched_at is null
          limit $1",
     )

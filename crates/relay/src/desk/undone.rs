@@ -90,8 +90,14 @@ pub(crate) async fn keep_unfinished(
     sqlx::query(
         "insert into jobs.undone (execution_id, tenant_id, run_id, card_id, version, case_id, model, repeat, attempts,
                                   worker, error, at, position)
-         select execution_id, tenant_id, run_id, $2, version, case_id, model, repeat, attempt - 1, '', '', $3, $4
-         from jobs.execution where run_id = $1
+         select e.execution_id, e.tenant_id, e.run_id, $2, e.version, e.case_id, e.model, e.repeat, e.attempt - 1, '', '',
+                $3, $4
+         from jobs.queue q cross join lateral (
+             -- One index for each.
+             select * from jobs.execution where queue_id = q.queue_id and state = 0
+             union all select * from jobs.execution where queue_id = q.queue_id and state = 1
+             union all select * from jobs.execution where queue_id = q.queue_id and state = 2) e
+         where q.run_id = $1
          on conflict (execution_id) do nothing",
     )
     .bind(run_id.0)
