@@ -17,6 +17,8 @@ struct Released {
     tenant_id: i32,
     run_id: Uuid,
     lane: i16,
+    queue_id: i64,
+    place: i64,
 }
 
 /// A run with executions that wait.
@@ -42,7 +44,13 @@ async fn release(pool: &PgPool, limit: i64) -> Vec<Released> {
 
 /// What is handed out of `limit` places, with so many kept for those who wait longest.
 async fn release_keeping(pool: &PgPool, limit: i64, kept: f64) -> Vec<Released> {
-    sqlx::query_as(AssertSqlSafe(RELEASE)).bind(limit).bind(kept).bind("test_execution").fetch_all(pool).await.unwrap()
+    release_from(pool, (limit, kept), (&[], &[])).await
+}
+
+/// Releases where some queues are said to have nothing before a place.
+async fn release_from(pool: &PgPool, (limit, kept): (i64, f64), fronts: (&[i64], &[i64])) -> Vec<Released> {
+    let release = sqlx::query_as(AssertSqlSafe(RELEASE)).bind(limit).bind(kept).bind("test_execution");
+    release.bind(fronts.0).bind(fronts.1).fetch_all(pool).await.unwrap()
 }
 
 fn count<K: Ord>(released: &[Released], key: impl Fn(&Released) -> K) -> BTreeMap<K, usize> {
@@ -197,4 +205,46 @@ async fn no_execution_is_handed_out_twice() {
         .await
         .unwrap();
     assert_eq!((handed_out, ids), (1_000, 1_000));
+}
+
+/// The leader remembers where waiting begins in each queue, and looks at nothing before it: that is right only where what
+/// is handed out of a queue is always what waits first in it.
+#[tokio::test]
+async fn what_is_handed_out_of_a_queue_is_what_waits_first_in_it() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    for run in 1..=9 {
+        lay(&pool, i32::try_from(run % 3).unwrap(), run, i16::try_from(run % 2).unwrap(), 60).await;
+    }
+    let mut fronts: BTreeMap<i64, i64> = BTreeMap::new();
+    for limit in [1, 7, 20, 33, 64, 100, 128, 200] {
+        let (queues, places): (Vec<i64>, Vec<i64>) = fronts.iter().unzip();
+        for released in release_from(&pool, (limit, 1.0), (&queues, &places)).await {
+            let front = fronts.entry(released.queue_id).or_default();
+            *front = (*front).max(released.place + 1);
+        }
+        for (queue, front) in &fronts {
+            let before = "select count(*) from jobs.execution where queue_id = $1 and state = 0 and place < $2";
+            let before: i64 = sqlx::query_scalar(before).bind(queue).bind(front).fetch_one(&pool).await.unwrap();
+            assert_eq!(before, 0, "of queue {queue} before {front}");
+        }
+    }
+    assert_eq!(fronts.len(), 9, "every queue was served");
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from jobs.execution where state = 0").fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0, "fronts hide nothing that waits");
+}
+
+/// What was put back before a front waits until the front is forgotten.
+#[tokio::test]
+async fn what_waits_before_a_front_is_not_looked_at() {
+    let database = TestDatabase::new().await;
+    let pool = database.store().await.pool().clone();
+    lay(&pool, 1, 1, STD, 10).await;
+    let first = release(&pool, 4).await;
+    sqlx::query("update jobs.execution set state = 0 where state = 1").execute(&pool).await.unwrap();
+    let front = first.iter().map(|released| released.place + 1).max().unwrap();
+    let queue = first[0].queue_id;
+    assert_eq!(release_from(&pool, (100, 0.0), (&[queue], &[front])).await.len(), 6);
+    assert_eq!(release(&pool, 100).await.len(), 4);
 }

@@ -10,7 +10,7 @@ use pcs_domain::jobs::{JobKind, KINDS, ON_REQUEST};
 use pcs_store::Store;
 
 use crate::RelayError;
-use crate::desk::{self, Released};
+use crate::desk::{self, Fronts, Released};
 use crate::presence::Presence;
 use crate::runs::Runs;
 
@@ -29,7 +29,7 @@ pub(crate) async fn fill_window(
     bus: &Bus,
     runs: &Runs,
     presence: &Presence,
-    term: i64,
+    (term, fronts): (i64, &mut Fronts),
 ) -> Result<usize, RelayError> {
     if !bus.is_connected() {
         // The client would keep what is published and send it all later.
@@ -37,7 +37,7 @@ pub(crate) async fn fill_window(
     }
     let window = |kind| (presence.slots(kind) * TICKETS_PER_SLOT).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
     let windows = KINDS.map(|kind| (kind, window(kind)));
-    let released = desk::release(store.pool(), term, &windows, RELEASE_LEN_MAX).await?;
+    let released = desk::release(store.pool(), term, &windows, RELEASE_LEN_MAX, fronts).await?;
     if released.is_empty() {
         return Ok(0);
     }
@@ -65,6 +65,7 @@ pub(crate) async fn fill_window(
     if !unsent.is_empty() {
         tracing::warn!(tickets = unsent.len(), "tickets did not reach the broker; they are handed out again");
         desk::take_unsent_back(store.pool(), &unsent).await?;
+        fronts.forget();
     }
     Ok(rows.len() - unsent.len())
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::deadlines::Deadlines;
+use crate::desk::Fronts;
 use crate::presence::Presence;
 use crate::reconciler::Reconciler;
 use crate::runs::Runs;
@@ -108,6 +109,7 @@ impl Leader {
         let mut scheduler = Scheduler::open(self.store.clone(), self.runs.clone(), term).await?;
         // The leader before may have ended between the commit and the announcement.
         let mut cancelled = scheduler.lately_cancelled().await?;
+        let mut fronts = Fronts::default();
         loop {
             let followed = scheduler.follow().await?;
             cancelled.extend(followed.cancelled);
@@ -115,7 +117,8 @@ impl Leader {
             if followed.held {
                 self.bus.announce_holds(true).await;
             }
-            let released = dispatch::fill_window(&self.store, &self.bus, &self.runs, &self.presence, term).await?;
+            let released =
+                dispatch::fill_window(&self.store, &self.bus, &self.runs, &self.presence, (term, &mut fronts)).await?;
             if followed.events == 0 && released == 0 {
                 scheduler.wait(POLL_INTERVAL).await;
             }

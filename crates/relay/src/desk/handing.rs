@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::fronts::Fronts;
 use super::{begin, begin_as_leader, commit_as_leader, lane};
 use crate::RelayError;
 
@@ -30,6 +31,8 @@ pub(crate) struct Released {
     pub(crate) attempt: i16,
     pub(crate) snoozes: i16,
     pub(crate) dispatch_id: Uuid,
+    queue_id: i64,
+    place: i64,
     pub(crate) trace: Option<String>,
     /// Whether its model or provider has limits.
     pub(crate) limited: bool,
@@ -103,12 +106,12 @@ async fn count_dispatched(connection: &mut PgConnection, kind: JobKind) -> Resul
     Ok(count.map(|count| usize::try_from(count).unwrap_or(0)))
 }
 
-/// Wakes executions whose pause is over.
-async fn wake(connection: &mut PgConnection) -> Result<(), RelayError> {
-    sqlx::query("update jobs.execution set state = 0 where state = 2 and not_before <= clock_timestamp()")
+/// Wakes executions whose pause is over; answers how many.
+async fn wake(connection: &mut PgConnection) -> Result<u64, RelayError> {
+    let woken = sqlx::query("update jobs.execution set state = 0 where state = 2 and not_before <= clock_timestamp()")
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(woken.rows_affected())
 }
 
 /// Takes the next executions from the desk. One statement: two schedulers could not take the same one.
@@ -123,6 +126,7 @@ pub(crate) async fn release(
     term: i64,
     windows: &[(JobKind, usize)],
     limit: usize,
+    fronts: &mut Fronts,
 ) -> Result<Vec<Released>, RelayError> {
     let mut transaction = begin_as_leader(pool, term).await?;
     let mut rooms = Vec::new();
@@ -135,7 +139,10 @@ pub(crate) async fn release(
     if rooms.is_empty() {
         return Ok(Vec::new());
     }
-    wake(&mut transaction).await?;
+    if wake(&mut transaction).await? > 0 {
+        fronts.forget();
+    }
+    let (queues, places_of_queues) = fronts.believed();
     let mut released = Vec::new();
     for (kind, room) in rooms {
         let places = u32::try_from(room).unwrap_or(u32::MAX);
@@ -143,11 +150,16 @@ pub(crate) async fn release(
             .bind(i64::from(places))
             .bind(f64::from(places) / LONGEST_WAITING_EVERY)
             .bind(kind.name)
+            .bind(&queues)
+            .bind(&places_of_queues)
             .fetch_all(&mut *transaction)
             .await?;
         released.extend(of_kind);
     }
     commit_as_leader(transaction, term).await?;
+    for one in &released {
+        fronts.pass(one.queue_id, one.place);
+    }
     Ok(released)
 }
 

@@ -1,5 +1,6 @@
 //! The scheduler's tables: how far it has read the log, and who may write them.
 
+mod fronts;
 mod handing;
 mod jobs;
 mod lease;
@@ -12,6 +13,7 @@ mod worked;
 use pcs_domain::test_run::Lane;
 use sqlx::{PgConnection, PgPool, PgTransaction};
 
+pub(crate) use self::fronts::Fronts;
 pub(crate) use self::handing::*;
 pub(crate) use self::jobs::*;
 pub(crate) use self::lease::*;
