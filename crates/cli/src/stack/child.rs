@@ -22,6 +22,8 @@ use super::account::Account;
 use super::error::StackError;
 use super::log::{ServerLog, last_lines};
 
+/// How much a Go program's heap grows before it is looked through, in percent; Go itself says 100.
+const GO_HEAP_GROWTH_PERCENT: &str = "400";
 /// How often a starting server is asked whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(20);
 /// How long each signal of the farewell may take before the next, harsher one; the watcher uses the same.
@@ -252,7 +254,8 @@ fn shell(script: &str) -> Command {
 
 /// Clears the environment of a child down to what it needs to find programs and libraries, with English messages.
 pub(super) fn bare_environment(command: &mut Command) {
-    command.env_clear().env("LC_ALL", "C");
+    // nats-server is a Go program with a small heap: it need not be looked through as often as Go does unasked.
+    command.env_clear().env("LC_ALL", "C").env("GOGC", GO_HEAP_GROWTH_PERCENT);
     for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
