@@ -4,6 +4,7 @@
 
 mod broker;
 mod cards;
+mod comparison;
 mod deliveries;
 mod edge;
 mod main_job;

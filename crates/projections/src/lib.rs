@@ -12,6 +12,8 @@ pub mod card_list;
 pub mod execution_results;
 pub mod run_summary;
 pub mod job_list;
+pub mod comparison;
+pub mod repeats;
 pub mod past;
 
 mod build;

@@ -1,5 +1,6 @@
 //! `execution_results.v1`: the one result of each execution, and each attempt that failed.
 
+mod by_case;
 mod load;
 mod queries;
 mod save;
@@ -16,6 +17,7 @@ use pcs_store::Recorded;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
+pub use self::by_case::{CaseResults, MetricResults, Sums, by_case, metrics_by_case};
 pub use self::queries::{
     Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
 };

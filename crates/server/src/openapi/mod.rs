@@ -4,6 +4,8 @@
 pub(crate) mod answers;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod jobs;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod comparison;
 mod complete;
 mod domain;
 #[cfg(test)]

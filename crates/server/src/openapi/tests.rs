@@ -1,5 +1,6 @@
 //! The document is whole: every route, every schema, and the fields that answers really have.
 
+mod comparison;
 mod jobs;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,8 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/runs/{run_id}/cancel", &["post"]),
     ("/api/v1/runs/{run_id}/retry", &["post"]),
     ("/api/v1/runs/{run_id}/results", &["get"]),
+    ("/api/v1/runs/{run_id}/comparison", &["get"]),
+    ("/api/v1/runs/{run_id}/repeats", &["get"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
     ("/api/v1/queues", &["get"]),
     ("/api/v1/queues/pause", &["post"]),
@@ -283,6 +286,7 @@ fn the_schemas_have_the_fields_that_answers_have() {
     let document = document();
     let mut compared = rows();
     compared.extend(jobs::rows());
+    compared.extend(comparison::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     compared.push(("ProjectionFailure", projection["failure"].clone()));

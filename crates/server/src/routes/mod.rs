@@ -11,6 +11,7 @@ mod subjects;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
+pub(crate) mod comparison;
 pub(crate) mod projections;
 pub(crate) mod past;
 pub(crate) mod system;
@@ -60,6 +61,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(cases::routes())
         .merge(runs::routes())
         .merge(results::routes())
+        .merge(comparison::routes())
         .merge(jobs::routes())
         .merge(projections::routes())
         .merge(subjects::routes())

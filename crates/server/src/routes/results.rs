@@ -104,7 +104,7 @@ async fn list(
 }
 
 /// Waits until the results are as new as the runs' summaries: who saw a run completed shall find all of its results.
-async fn wait_for_results(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
+pub(super) async fn wait_for_results(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
     let summarised = pcs_projections::position(state.store().pool(), run_summary::NAME).await?;
     wait(state, execution_results::NAME, Some(min_position.unwrap_or(0).max(summarised))).await
 }

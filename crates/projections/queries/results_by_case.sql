@@ -1,0 +1,15 @@
+-- The results of a run, counted by version, model and case. What has no answer says nothing about scores and measures.
+select r.version, r.model, r.case_id, max(c.name) as case_name, min(md5(r.input::text)) as content,
+       count(*) filter (where r.status <> 'error') as answered,
+       count(*) filter (where r.status = 'passed') as passed,
+       count(*) filter (where r.status = 'error') as errors,
+       coalesce(sum(r.score), 0) as score_sum, coalesce(sum(r.score * r.score), 0) as score_squares,
+       count(r.latency_ms) as latencies, coalesce(sum(r.latency_ms::float8), 0) as latency_sum,
+       coalesce(sum(r.latency_ms::float8 * r.latency_ms), 0) as latency_squares,
+       count(r.cost_micro_usd) as costs, coalesce(sum(r.cost_micro_usd::float8), 0) as cost_sum,
+       coalesce(sum(r.cost_micro_usd::float8 * r.cost_micro_usd), 0) as cost_squares
+from read.execution_result r
+left join read.test_case c on c.tenant_id = r.tenant_id and c.card_id = r.card_id and c.case_id = r.case_id
+where r.tenant_id = $1 and r.run_id = $2
+group by r.version, r.model, r.case_id
+order by r.version, r.model, r.case_id

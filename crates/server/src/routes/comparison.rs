@@ -1,0 +1,163 @@
+//! Whether a run is better or worse than another one, and what its repeats say about each case.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use pcs_auth::{Action, authorize};
+use pcs_domain::ids::{TenantId, TestRunId};
+use pcs_projections::comparison::{ArmComparison, CannotPair, CountedRun, Wanted, compare_runs};
+use pcs_projections::repeats::{ArmRepeats, repeats_of};
+use pcs_projections::run_summary::{self, Run, RunStatus};
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::results::wait_for_results;
+use super::run_answer;
+use crate::edge::authenticate::Caller;
+use crate::edge::parameters::{Path, Query};
+use crate::openapi::comparison::{ComparisonDoc, RunRepeatsDoc};
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// Up to which p-value a difference is real, where the client does not say.
+const LEVEL_DEFAULT: f64 = 0.05;
+/// The highest level: beyond it every second difference is there by chance.
+const LEVEL_MAX: f64 = 0.5;
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(compare)).routes(routes!(repeats))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ComparisonQuery {
+    /// The run to compare with; the same one, to compare two of its versions or models.
+    #[param(value_type = Uuid)]
+    baseline: TestRunId,
+    /// This version of the run; else each model's newest.
+    version: Option<u32>,
+    /// This model of the run; else every one that both have, or the only one of each.
+    model: Option<String>,
+    /// This version of the baseline; else each model's newest.
+    baseline_version: Option<u32>,
+    /// This model of the baseline.
+    baseline_model: Option<String>,
+    /// Up to which p-value a difference is real; 0.05 unless said otherwise.
+    #[param(minimum = 0, maximum = 0.5)]
+    level: Option<f64>,
+    /// Waits until the read model has this position.
+    min_position: Option<i64>,
+}
+
+/// Two runs compared.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) run_id: TestRunId,
+    pub(crate) baseline_run_id: TestRunId,
+    /// Whether both runs have ended: else it is a comparison of what there is.
+    pub(crate) final_results: bool,
+    pub(crate) level: f64,
+    pub(crate) comparisons: Vec<ArmComparison>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RepeatsQuery {
+    /// Of how many repeats one shall pass, or all; else as many as the run has.
+    #[param(minimum = 1, maximum = 1000)]
+    k: Option<u16>,
+    /// Waits until the read model has this position.
+    min_position: Option<i64>,
+}
+
+/// What a run's repeats say.
+#[derive(Debug, Serialize)]
+pub(crate) struct RepeatsAnswer {
+    pub(crate) run_id: TestRunId,
+    pub(crate) k: u64,
+    pub(crate) arms: Vec<ArmRepeats>,
+}
+
+/// Compares a run with another one of the same card, case by case.
+#[utoipa::path(get, path = "/runs/{run_id}/comparison", tag = "results",
+    params(("run_id" = Uuid, Path), ComparisonQuery),
+    responses((status = 200, body = ComparisonDoc, description = "The comparison")))]
+async fn compare(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(id): Path<TestRunId>,
+    Query(query): Query<ComparisonQuery>,
+) -> Result<Response, Problem> {
+    authorize(&principal, Action::ReadRun)?;
+    let level = query.level.unwrap_or(LEVEL_DEFAULT);
+    if !(level > 0.0 && level <= LEVEL_MAX) {
+        return Err(refused("level", "must be more than 0, and at most 0.5"));
+    }
+    wait_for_results(&state, query.min_position).await?;
+    let (run, baseline) = (existing(&state, principal.tenant, id).await?, query.baseline);
+    let other = existing(&state, principal.tenant, baseline).await?;
+    if run.card_id != other.card_id {
+        return Err(refused("baseline", "is a run of another card, which has other cases"));
+    }
+    let pool = state.store().pool();
+    let candidate = CountedRun::read(pool, principal.tenant, id).await?;
+    let counted = CountedRun::read(pool, principal.tenant, baseline).await?;
+    let wanted = Wanted { version: query.version, model: query.model };
+    let wanted_baseline = Wanted { version: query.baseline_version, model: query.baseline_model };
+    let sides = ((counted, wanted_baseline), (candidate, wanted));
+    // Thousands of draws for each metric would keep this thread from answering others.
+    let compared = tokio::task::spawn_blocking(move || {
+        let ((baseline, of_baseline), (candidate, of_candidate)) = &sides;
+        compare_runs((baseline, of_baseline), (candidate, of_candidate), run.id == other.id, level)
+            .map(|comparisons| (comparisons, run.status != RunStatus::Running && other.status != RunStatus::Running))
+    });
+    let (comparisons, final_results) =
+        compared.await.map_err(|error| Problem::internal(error.to_string()))?.map_err(cannot_pair)?;
+    let answer = Answer { run_id: id, baseline_run_id: baseline, final_results, level, comparisons };
+    Ok(Json(answer).into_response())
+}
+
+/// Says how often each case passes over its repeats, and which cases are flaky.
+#[utoipa::path(get, path = "/runs/{run_id}/repeats", tag = "results", params(("run_id" = Uuid, Path), RepeatsQuery),
+    responses((status = 200, body = RunRepeatsDoc, description = "What the repeats say")))]
+async fn repeats(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(id): Path<TestRunId>,
+    Query(query): Query<RepeatsQuery>,
+) -> Result<Response, Problem> {
+    authorize(&principal, Action::ReadRun)?;
+    if query.k.is_some_and(|k| !(1..=1_000).contains(&k)) {
+        return Err(refused("k", "must be from 1 to 1000"));
+    }
+    wait_for_results(&state, query.min_position).await?;
+    let run = existing(&state, principal.tenant, id).await?;
+    let k = query.k.map_or_else(|| u64::try_from(run.repeats).unwrap_or(1), u64::from);
+    let counted = CountedRun::read(state.store().pool(), principal.tenant, id).await?;
+    Ok(Json(RepeatsAnswer { run_id: id, k, arms: repeats_of(&counted, k) }).into_response())
+}
+
+async fn existing(state: &AppState, tenant: TenantId, id: TestRunId) -> Result<Run, Problem> {
+    if let Some(run) = run_summary::by_id(state.store().pool(), tenant, id).await? {
+        return Ok(run);
+    }
+    run_answer::must_exist(state, tenant, id, i64::MAX).await?;
+    Err(Problem::unprocessable("no_results_yet", "the run was requested a moment ago and has no results yet"))
+}
+
+fn refused(field: &str, message: &str) -> Problem {
+    Problem::unprocessable("invalid_query", "the query is not what this route takes").field(field, message)
+}
+
+fn cannot_pair(why: CannotPair) -> Problem {
+    let field = match why {
+        CannotPair::NoResults { side: "baseline" } => "baseline",
+        CannotPair::NoResults { .. } | CannotPair::NoCommonModel => "model",
+        CannotPair::Itself => "baseline_version",
+    };
+    Problem::unprocessable("not_comparable", why.to_string()).field(field, why.to_string())
+}
