@@ -4,6 +4,8 @@ pub mod run;
 pub mod card;
 pub mod es;
 pub mod jobs;
+pub mod compare;
+pub mod repeats;
 pub mod runs;
 pub mod schedules;
 pub mod exit;

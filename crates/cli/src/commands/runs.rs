@@ -1,8 +1,10 @@
 //! `pcs runs …`: the runs of the server, how far they are, and what they came to.
 
+use super::compare::Compare;
 use super::exit::{CliError, ExitStatus};
 use super::output::{Align, Output, excerpt};
 use super::page::{PAGE_LEN_MAX, RESULTS_PAGE_LEN_MAX, collect};
+use super::repeats::Repeats;
 use super::run::report::{RESULT_COLUMNS, Report, result_row};
 use super::target;
 use crate::client::Api;
@@ -25,6 +27,10 @@ pub enum RunsCommand {
     Retry(Retry),
     /// List the results of a run
     Results(Results),
+    /// Compare a run with another one: is it better or worse, or is that by chance
+    Compare(Compare),
+    /// Show what the repeats of a run say about its cases: pass@k, pass^k, and which are flaky
+    Repeats(Repeats),
 }
 
 /// `runs list`.
@@ -128,6 +134,8 @@ impl RunsCommand {
             Self::Cancel(args) => cancel(api, &args, output).await,
             Self::Retry(args) => retry(api, &args, output).await,
             Self::Results(args) => results(api, args, output).await,
+            Self::Repeats(args) => args.against(api, output).await,
+            Self::Compare(args) => return args.against(api, output).await,
         }?;
         Ok(ExitStatus::Success)
     }

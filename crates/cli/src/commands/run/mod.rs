@@ -20,6 +20,8 @@ use self::follow::{Ended, Following};
 use self::interrupt::Interrupts;
 use self::report::Report;
 pub(crate) use self::sync::import;
+use super::compare::baseline::{self, Baseline};
+use super::compare::compare_with;
 use super::exit::{CliError, ExitStatus};
 use super::output::Output;
 use crate::client::Api;
@@ -53,6 +55,13 @@ pub struct RunArgs {
     /// Exit with 1 when a smaller share of the executions passes, such as 0.9
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub fail_below: Option<f64>,
+    /// Compare the run with this one when it has ended: a run's id; `last`, the newest completed run of the card; or
+    /// `label:NAME`, the newest completed run of the version that has this label
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<String>,
+    /// Exit with 1 where the quality regressed against the baseline, or the latency or the cost did; may be repeated
+    #[arg(long, value_name = "WHAT", requires = "baseline", value_parser = ["regressed", "latency", "cost"])]
+    pub fail_on: Vec<String>,
     /// Exit with 3 when the run has not ended after so many seconds; it goes on at the server
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
@@ -88,6 +97,8 @@ impl RunArgs {
             name: None,
             lane: None,
             fail_below: None,
+            baseline: None,
+            fail_on: Vec::new(),
             timeout: None,
             json: false,
             results: false,
@@ -132,6 +143,8 @@ impl RunArgs {
         for note in &synced.notes {
             output.note(note);
         }
+        // Before the run costs anything.
+        let baseline = self.baseline(api, &synced.card_id, output).await?;
         let request = new_run(suite, synced)?;
         let started = Instant::now();
         // Not interruptible: a run that nobody knows of could not be cancelled.
@@ -139,7 +152,10 @@ impl RunArgs {
         let deadline = self.timeout.map(|seconds| started + Duration::from_secs(seconds));
         let following = Following { api, run_id: &run.id, planned: suite.executions(), started, deadline };
         match following.to_the_end(output, interrupts).await? {
-            Ended::Run(run) => self.finish(api, &run, started, output).await,
+            Ended::Run(run) => {
+                let status = self.finish(api, &run, started, output).await?;
+                self.compare(api, &run, baseline.as_ref(), status, output).await
+            }
             Ended::Interrupted => self.cancel(api, &run, started, output, interrupts).await,
             Ended::TimedOut => Err(timed_out(&run.id, self.timeout.unwrap_or_default())),
         }
@@ -176,6 +192,31 @@ impl RunArgs {
             output.json(&if self.results { report } else { report.without_results() })?;
         }
         Ok(self.verdict(&Report::new(run, None), output))
+    }
+
+    async fn baseline(&self, api: &Api, card: &str, output: &mut Output) -> Result<Option<Baseline>, CliError> {
+        let Some(named) = &self.baseline else { return Ok(None) };
+        let baseline = baseline::of_card(api, card, named).await?;
+        if baseline.is_none() {
+            output.note("this is the card's first run: there is nothing to compare it with");
+        }
+        Ok(baseline)
+    }
+
+    /// Compares a run that was completed with its baseline. A gate that failed before stays failed.
+    async fn compare(
+        &self,
+        api: &Api,
+        run: &Run,
+        baseline: Option<&Baseline>,
+        status: ExitStatus,
+        output: &mut Output,
+    ) -> Result<ExitStatus, CliError> {
+        let Some(baseline) = baseline.filter(|_| matches!(status, ExitStatus::Success | ExitStatus::GateFailed)) else {
+            return Ok(status);
+        };
+        let compared = compare_with(api, &run.id, (baseline, &self.fail_on), !self.json, output).await?;
+        Ok(if compared == ExitStatus::Success { status } else { compared })
     }
 
     /// What the process shall say about a run that has ended.

@@ -22,6 +22,7 @@ cases:
   - { input: { word: y }, name: second }
 ";
 const RUN: &str = "0192aaaa-0000-7000-8000-000000000001";
+const BEFORE: &str = "0192aaaa-0000-7000-8000-000000000000";
 
 fn model(name: &str, passed: u64, executions: u64, cost: Value) -> Value {
     json!({
@@ -36,6 +37,13 @@ fn run(status: &str) -> Value {
         "totals": { "planned": 2638, "executions": 2638, "passed": 744, "failed": 1894, "errors": 0 },
         "by_model": [model("a", 286, 1319, json!(0.25)), model("b", 458, 1319, json!(null))],
     })
+}
+
+fn regressed() -> Value {
+    let cases = json!({ "compared": 2, "only_in_baseline": 0, "only_in_candidate": 0, "changed": 0, "unanswered": 0 });
+    let arm = json!({ "baseline": { "version": 1, "model": "a" }, "candidate": { "version": 2, "model": "a" }, "cases": cases,
+        "verdict": { "is": "regressed", "more_repeats": null }, "metrics": [], "regressions": [], "improvements": [] });
+    json!({ "run_id": RUN, "baseline_run_id": BEFORE, "final_results": true, "comparisons": [arm] })
 }
 
 /// A server whose card is as said, and whose run is running at the first look and then as said.
@@ -59,6 +67,12 @@ fn server(card: Option<Value>, case_count: u64, ends: &'static str) -> FakeServe
             }
             ("POST", "runs") => Reply::json(202, run("running")).with("pcs-position", "9"),
             ("POST", _) => Reply::json(202, run("cancelled")).with("pcs-position", "11"),
+            // A card that was there before has a run.
+            ("GET", "runs") => {
+                let before: Vec<Value> = card.iter().map(|_| json!({ "id": BEFORE, "versions": [1] })).collect();
+                Reply::json(200, json!({ "items": before, "next_cursor": null }))
+            }
+            ("GET", path) if path.ends_with("/comparison") => Reply::json(200, regressed()),
             ("GET", path) if path.ends_with("/results") => {
                 let results = vec![
                     json!({ "case_name": "case 1", "model": "a", "status": "passed", "success": true, "score": 1.0, "hidden": 7 });
@@ -82,6 +96,8 @@ fn args() -> RunArgs {
         case: None,
         name: None,
         lane: None,
+        baseline: None,
+        fail_on: Vec::new(),
         fail_below: None,
         timeout: None,
         json: false,
@@ -153,6 +169,42 @@ async fn a_changed_prompt_is_a_revision_and_other_cases_of_the_card_do_not_run()
     assert!(change.json()["message"].as_str().unwrap().starts_with("from suite "));
     let request = asked.iter().find(|asked| asked.line == "POST /api/v1/runs").unwrap().json();
     assert_eq!((&request["versions"], &request["case_ids"]), (&json!([2]), &json!(["i1", "i2"])));
+}
+
+#[tokio::test]
+async fn a_run_that_is_worse_than_its_baseline_fails_the_gate_that_was_asked_for() {
+    let card = json!({ "id": "c1", "title": "Demo card", "prompt": "old", "version": 1, "revision": 4 });
+    let against = |fail_on: &[&str]| RunArgs {
+        baseline: Some("last".to_owned()),
+        fail_on: fail_on.iter().map(|what| (*what).to_owned()).collect(),
+        ..args()
+    };
+    let server = server(Some(card), 2, "completed");
+    let (ended, out, err) = ran(&server, &against(&["regressed"])).await;
+    assert_eq!(ended.unwrap(), ExitStatus::GateFailed);
+    assert!(out.contains("version 2 with a against version 1 with a: regressed\n2 cases compared\n"), "{out}");
+    assert!(err.ends_with(&format!("gate failed: worse than run {BEFORE}\n")), "{err}");
+    let asked: Vec<String> = server.lines();
+    assert!(
+        asked.contains(&format!("GET /api/v1/runs/{RUN}/comparison?baseline={BEFORE}&level=0.05&min_position=9")),
+        "{asked:?}"
+    );
+    // The baseline is known before the run is asked for: a mistake in it costs nothing.
+    let place = |wanted: &str| asked.iter().position(|line| line.starts_with(wanted)).unwrap();
+    assert!(place("GET /api/v1/runs?") < place("POST /api/v1/runs"));
+    assert_eq!(ran(&server, &against(&["cost"])).await.0.unwrap(), ExitStatus::Success);
+    assert_eq!(ran(&server, &against(&[])).await.0.unwrap(), ExitStatus::Success);
+}
+
+#[tokio::test]
+async fn a_first_run_has_nothing_to_be_compared_with() {
+    let server = server(None, 2, "completed");
+    let gated = RunArgs { baseline: Some("last".to_owned()), fail_on: vec!["regressed".to_owned()], ..args() };
+    let (ended, _, err) = ran(&server, &gated).await;
+    assert_eq!(ended.unwrap(), ExitStatus::Success);
+    assert!(err.contains("there is nothing to compare it with"), "{err}");
+    let mistaken = RunArgs { baseline: Some("yesterday".to_owned()), ..args() };
+    assert_eq!(ran(&server, &mistaken).await.0.unwrap_err().exit_status(), ExitStatus::WrongUse);
 }
 
 #[tokio::test]
