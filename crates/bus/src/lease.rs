@@ -1,5 +1,6 @@
 //! One delivery of one ticket: kept alive while it is worked on, acknowledged only after its effect is durable.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -150,10 +151,10 @@ impl Delivery {
 
     /// Does the job under a lease, and tells the broker what becomes of the ticket.
     pub(crate) async fn work(self, bus: Bus, handler: Arc<dyn JobHandler>, orders: Orders) {
-        let progress = self.keep_alive();
         let ticket = self.message().payload.clone();
         let disposition = tokio::select! {
             disposition = self.work_until_done(&handler, &orders) => disposition,
+            never = self.keep_alive() => match never {},
             // The run is over: nobody waits for the result, and the call is dropped with the job's task.
             () = orders.cancelled.cancelled() => Disposition::Done,
             () = orders.hand_back.cancelled() => {
@@ -161,7 +162,6 @@ impl Delivery {
                 told.unwrap_or(Disposition::Redeliver)
             }
         };
-        drop(progress);
         match disposition {
             Disposition::Done => self.give_back(AckKind::Ack).await,
             Disposition::Later(_) | Disposition::Redeliver => self.give_back(AckKind::Nak(None)).await,
@@ -215,14 +215,11 @@ impl Delivery {
         }
     }
 
-    fn keep_alive(&self) -> AbortOnDropHandle<()> {
-        let delivery = self.clone();
-        spawn(async move {
-            loop {
-                tokio::time::sleep(PROGRESS_INTERVAL).await;
-                delivery.give_back(AckKind::Progress).await;
-            }
-        })
+    async fn keep_alive(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+            self.give_back(AckKind::Progress).await;
+        }
     }
 }
 
