@@ -31,6 +31,7 @@ pub fn grade(
         output: &answer.output,
         latency_ms: answer.latency_ms,
         cost_micro_usd: answer.cost_micro_usd,
+        finish_reason: answer.finish_reason.as_deref(),
         variables: &variables,
     };
     let verdicts: Vec<Verdict> = run_checks.iter().chain(case_checks).map(|check| check.verdict(&subject)).collect();

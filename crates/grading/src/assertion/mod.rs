@@ -1,9 +1,13 @@
 //! Assertions: each kind of demand, compiled once and then asked about each output.
 
+mod count;
+mod edits;
+mod ending;
 mod equality;
 mod json;
 mod measure;
 mod numeric;
+mod overlap;
 mod pattern;
 mod source;
 mod wording;
@@ -13,10 +17,14 @@ mod tests;
 use pcs_domain::assertion::{Assertion, Verdict};
 use serde_json::{Map, Value};
 
+use self::count::WordCount;
+use self::edits::Edits;
+use self::ending::Ending;
 use self::equality::Equality;
 use self::json::JsonDemand;
 use self::measure::Measure;
 use self::numeric::Numeric;
+use self::overlap::Overlap;
 use self::pattern::Pattern;
 use self::source::Source;
 use self::wording::Wording;
@@ -39,6 +47,13 @@ pub const KNOWN_KINDS: &[&str] = &[
     "numeric",
     "latency",
     "cost",
+    "word-count",
+    "levenshtein",
+    "rouge-n",
+    "bleu",
+    "gleu",
+    "finish-reason",
+    "is-refusal",
 ];
 /// What turns a kind round.
 const NOT: &str = "not-";
@@ -54,6 +69,8 @@ pub struct Subject<'a> {
     pub latency_ms: u64,
     /// What it cost, in millionths of a US dollar, where that is known.
     pub cost_micro_usd: Option<u64>,
+    /// Why the answer ended, where the model says so.
+    pub finish_reason: Option<&'a str>,
     /// The case's input, with `expected_output`; see [`crate::variables`].
     pub variables: &'a Map<String, Value>,
 }
@@ -156,6 +173,10 @@ enum Rule {
     Json(JsonDemand),
     Numeric(Numeric),
     Measure(Measure),
+    WordCount(WordCount),
+    Edits(Edits),
+    Overlap(Overlap),
+    Ending(Ending),
 }
 
 /// What a rule says about an output: whether it holds, and the fact that decided it, true with `not-` and without.
@@ -188,6 +209,11 @@ impl Check {
             "numeric" => Rule::Numeric(Numeric::compile(&source)?),
             "latency" => Rule::Measure(Measure::latency(&source)?),
             "cost" => Rule::Measure(Measure::cost(&source)?),
+            "word-count" => Rule::WordCount(WordCount::compile(&source)?),
+            "levenshtein" => Rule::Edits(Edits::compile(&source)?),
+            "rouge-n" | "bleu" | "gleu" => Rule::Overlap(Overlap::compile(&source, base)?),
+            "finish-reason" => Rule::Ending(Ending::reason(&source)?),
+            "is-refusal" => Rule::Ending(Ending::refusal(&source)?),
             _ => return Err(unknown(&assertion.kind, base)),
         };
         let weight = source.not_negative("weight", assertion.weight)?;
@@ -209,6 +235,8 @@ impl Check {
     /// What the assertion says about an output; what can't be evaluated is a failed verdict that says why.
     #[must_use]
     pub fn verdict(&self, subject: &Subject<'_>) -> Verdict {
+        // Of kinds that measure how well; the others hold or not.
+        let mut measured = None;
         let evaluation = match &self.rule {
             Rule::Equality(rule) => rule.evaluate(subject),
             Rule::Wording(rule) => rule.evaluate(subject),
@@ -216,6 +244,13 @@ impl Check {
             Rule::Json(rule) => rule.evaluate(subject),
             Rule::Numeric(rule) => rule.evaluate(subject),
             Rule::Measure(rule) => rule.evaluate(subject),
+            Rule::WordCount(rule) => rule.evaluate(subject),
+            Rule::Edits(rule) => rule.evaluate(subject),
+            Rule::Ending(rule) => rule.evaluate(subject),
+            Rule::Overlap(rule) => rule.evaluate(subject).map(|(finding, score)| {
+                measured = Some(if self.negated { 1.0 - score } else { score });
+                finding
+            }),
         };
         let (passed, reason) = match evaluation {
             Ok(Finding { holds, fact }) => (holds != self.negated, fact),
@@ -224,7 +259,7 @@ impl Check {
         Verdict {
             kind: self.kind.clone(),
             passed,
-            score: if passed { 1.0 } else { 0.0 },
+            score: measured.unwrap_or(if passed { 1.0 } else { 0.0 }),
             // PostgreSQL keeps no NUL, and an output may hold one.
             reason: if reason.contains('\0') { reason.replace('\0', "\u{FFFD}") } else { reason },
             weight: self.weight,

@@ -36,7 +36,7 @@ impl Source<'_> {
     }
 
     pub(super) fn no_threshold(&self) -> Result<(), AssertionError> {
-        let instead = "a threshold belongs to the case, or to latency and cost";
+        let instead = "a threshold belongs to the case, or to kinds that have a bound";
         self.without("threshold", self.assertion.threshold.is_some(), instead)
     }
 

@@ -11,7 +11,7 @@ fn assertion(fields: Value) -> Assertion {
 }
 
 fn subject<'a>(output: &'a str, variables: &'a Map<String, Value>) -> Subject<'a> {
-    Subject { output, latency_ms: 250, cost_micro_usd: Some(1_500), variables }
+    Subject { output, latency_ms: 250, cost_micro_usd: Some(1_500), finish_reason: Some("stop"), variables }
 }
 
 fn verdict(fields: &Value, output: &str) -> Verdict {
@@ -77,6 +77,78 @@ fn texts_in_the_output() {
     says(json!({ "type": "starts-with", "value": "is" }), "Paris", false, r#"the output does not start with "is""#);
     gives_up(&json!({ "type": "contains", "value": "{{ empty }}" }), "x", "empty text");
     gives_up(&json!({ "type": "contains", "value": "{{ absent }}" }), "x", "absent has no value");
+}
+
+#[test]
+fn counted_words() {
+    let exact = json!({ "type": "word-count", "value": 2 });
+    says(exact.clone(), " two\nwords ", true, "the output has 2 words; wanted are 2");
+    says(exact, "", false, "the output has 0 words; wanted are 2");
+    let bounds = |value: Value| json!({ "type": "word-count", "value": value });
+    says(bounds(json!({ "min": 1, "max": 3 })), "a b c", true, "the output has 3 words; wanted are 1 to 3");
+    says(bounds(json!({ "min": 2 })), "a", false, "the output has 1 words; wanted are at least 2");
+    says(bounds(json!({ "max": 2 })), "a b c", false, "the output has 3 words; wanted are 0 to 2");
+    for wrong in [
+        json!(null),
+        json!(-1),
+        json!(1.5),
+        json!("2"),
+        json!({}),
+        json!({ "least": 1 }),
+        json!({ "min": 3, "max": 2 }),
+    ] {
+        assert!(matches!(refused(bounds(wrong)), AssertionError::WrongValue { .. }));
+    }
+}
+
+#[test]
+fn letters_that_differ() {
+    let close = json!({ "type": "levenshtein", "value": "{{city}}" });
+    says(close.clone(), "Parts", true, "the output is 1 edits from \"Paris\", at most 5");
+    says(close, "Constantinople", false, "the output is 12 edits from \"Paris\", more than 5");
+    let strict = json!({ "type": "levenshtein", "value": "Paris", "threshold": 0 });
+    says(strict, "paris", false, "the output is 1 edits from \"Paris\", more than 0");
+    gives_up(&json!({ "type": "levenshtein", "value": "x".repeat(11_000) }), &"y".repeat(10_000), "too long");
+    let negative = refused(json!({ "type": "levenshtein", "value": "x", "threshold": -1 }));
+    assert!(matches!(negative, AssertionError::OutOfRange { .. }));
+}
+
+#[test]
+fn wording_that_a_reference_has_too() {
+    let rouge = json!({ "type": "rouge-n", "value": "The capital is {{city}}", "threshold": 0.75 });
+    let found = verdict(&rouge, "the capital is paris");
+    assert_eq!((found.passed, found.score), (true, 1.0));
+    let half = verdict(&rouge, "the river is Seine");
+    assert_eq!((half.passed, half.score), (false, 0.5));
+    assert_eq!(half.reason, "the output agrees with the reference by 0.500, less than 0.75");
+    let turned = verdict(&json!({ "type": "not-rouge-n", "value": "The capital is {{city}}" }), "the river is Seine");
+    assert_eq!((turned.passed, turned.score), (true, 0.5));
+    for kind in ["bleu", "gleu"] {
+        let several = json!({ "type": kind, "value": ["no", "It is in {{city}} now"] });
+        assert!(verdict(&several, "it is in paris now").passed, "{kind}");
+        assert_eq!(verdict(&several, "").score, 0.0, "{kind}");
+        assert!(matches!(refused(json!({ "type": kind, "value": [] })), AssertionError::WrongValue { .. }));
+    }
+    gives_up(&json!({ "type": "bleu", "value": "{{empty}}" }), "x", "has no words");
+}
+
+#[test]
+fn how_an_answer_ends() {
+    says(json!({ "type": "finish-reason", "value": "STOP" }), "", true, "the answer ended by \"stop\", by \"STOP\"");
+    says(
+        json!({ "type": "finish-reason", "value": "length" }),
+        "",
+        false,
+        "the answer ended by \"stop\", not by \"length\"",
+    );
+    says(json!({ "type": "is-refusal" }), "I\u{2019}m sorry, no.", true, "the output says \"i\u{2019}m sorry\"");
+    says(json!({ "type": "is-refusal" }), " ", true, "the output is empty");
+    says(json!({ "type": "is-refusal" }), "Paris", false, "the output says nothing that refusals say");
+    assert!(matches!(refused(json!({ "type": "is-refusal", "value": 1 })), AssertionError::Superfluous { .. }));
+    let variables = Map::new();
+    let silent = Subject { finish_reason: None, ..subject("", &variables) };
+    let check = Check::compile(&assertion(json!({ "type": "not-finish-reason", "value": "stop" }))).unwrap();
+    assert!(!check.verdict(&silent).passed);
 }
 
 #[test]
@@ -276,11 +348,20 @@ fn an_unknown_kind_is_refused_with_the_nearest_one() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    for kind in KNOWN_KINDS.iter().filter(|kind| !["latency", "cost"].contains(kind)) {
-        let value = if kind.ends_with("json") { json!({}) } else { json!("18") };
+    // Those that take no value have a test of their own.
+    for kind in KNOWN_KINDS.iter().filter(|kind| !["latency", "cost", "is-refusal"].contains(kind)) {
+        let value = match *kind {
+            "word-count" => json!(18),
+            kind if kind.ends_with("json") => json!({}),
+            _ => json!("18"),
+        };
         Check::compile(&assertion(json!({ "type": kind, "value": value }))).unwrap();
         let threshold = json!({ "type": kind, "value": value, "threshold": 1 });
-        assert!(matches!(refused(threshold), AssertionError::Superfluous { field: "threshold", .. }));
+        if ["levenshtein", "rouge-n", "bleu", "gleu"].contains(kind) {
+            Check::compile(&assertion(threshold)).unwrap();
+        } else {
+            assert!(matches!(refused(threshold), AssertionError::Superfluous { field: "threshold", .. }));
+        }
         if *kind != "numeric" {
             let tolerance = json!({ "type": kind, "value": value, "tolerance": 1 });
             assert!(matches!(refused(tolerance), AssertionError::Superfluous { field: "tolerance", .. }));
@@ -289,7 +370,8 @@ fn what_would_be_ignored_is_refused() {
             assert!(matches!(refused(json!({ "type": kind })), AssertionError::WrongValue { .. }));
             assert!(matches!(refused(json!({ "type": kind, "value": null })), AssertionError::WrongValue { .. }));
             let broken = refused(json!({ "type": kind, "value": "{{ x | uper }}" }));
-            assert!(matches!(broken, AssertionError::Template { .. }), "{broken}");
+            let is_template = *kind != "word-count";
+            assert_eq!(matches!(broken, AssertionError::Template { .. }), is_template, "{broken}");
         }
     }
     let weight = json!({ "type": "equals", "value": "x", "weight": -1 });

@@ -6,6 +6,7 @@ mod follow;
 pub(crate) mod interrupt;
 mod progress;
 pub(crate) mod report;
+mod format;
 mod report_file;
 #[cfg(test)]
 mod tests;
@@ -71,7 +72,7 @@ pub struct RunArgs {
     /// Also give every result: in the JSON, or as a table of those that did not pass
     #[arg(long)]
     pub results: bool,
-    /// Write the JSON object with every result to a file
+    /// Write every result to a file: as JSON, or as its name says: .jsonl, .csv, or .xml for JUnit
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -26,6 +26,8 @@ const COLUMNS: [(&str, Align); 9] = [
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     run_id: String,
+    #[serde(skip)]
+    pub(super) name: String,
     pub(crate) status: String,
     totals: ReportTotals,
     by_model: Vec<ModelReport>,
@@ -59,6 +61,7 @@ impl Report {
         let totals = run.totals;
         Self {
             run_id: run.id.clone(),
+            name: run.name.clone(),
             status: run.status.clone(),
             totals: ReportTotals {
                 executions: totals.executions,
@@ -69,6 +72,11 @@ impl Report {
             by_model: run.by_model.iter().map(model_report).collect(),
             results,
         }
+    }
+
+    /// Every result, where they were asked for.
+    pub(super) fn results(&self) -> &[ExecutionResult] {
+        self.results.as_deref().unwrap_or_default()
     }
 
     /// The counts alone.
@@ -143,13 +151,18 @@ pub(crate) const RESULT_COLUMNS: [(&str, Align); 5] = [
     ("reason", Align::Left),
 ];
 
-/// A result as a row under [`RESULT_COLUMNS`].
-pub(crate) fn result_row(result: &ExecutionResult) -> Vec<String> {
-    let reason = match (&result.error, result.verdicts.iter().find(|verdict| !verdict.passed)) {
+/// Why a result did not pass, by its error or the first assertion that failed; empty where it did.
+pub(super) fn why(result: &ExecutionResult) -> String {
+    match (&result.error, result.verdicts.iter().find(|verdict| !verdict.passed)) {
         (Some(error), _) => format!("{}: {}", error.class, error.message),
         (None, Some(verdict)) => format!("{}: {}", verdict.kind, verdict.reason),
         (None, None) => String::new(),
-    };
+    }
+}
+
+/// A result as a row under [`RESULT_COLUMNS`].
+pub(crate) fn result_row(result: &ExecutionResult) -> Vec<String> {
+    let reason = why(result);
     vec![
         result.case_name.clone().unwrap_or_else(|| result.case_id.clone()),
         result.model.clone(),

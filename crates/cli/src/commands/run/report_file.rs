@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::format::Format;
 use super::report::Report;
 use crate::commands::exit::CliError;
 
@@ -31,7 +32,7 @@ pub(super) fn check(path: &Path) -> Result<(), CliError> {
 
 pub(super) fn write(path: &Path, report: &Report) -> Result<(), CliError> {
     let temporary = beside(path);
-    let written = fill(&temporary, report).and_then(|()| fs::rename(&temporary, path));
+    let written = fill(&temporary, Format::of(path), report).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The error itself matters more than a file that is left behind.
         drop(fs::remove_file(&temporary));
@@ -41,10 +42,9 @@ pub(super) fn write(path: &Path, report: &Report) -> Result<(), CliError> {
     Ok(())
 }
 
-fn fill(path: &Path, report: &Report) -> std::io::Result<()> {
+fn fill(path: &Path, format: Format, report: &Report) -> std::io::Result<()> {
     let mut writer = BufWriter::new(File::create(path)?);
-    serde_json::to_writer_pretty(&mut writer, report)?;
-    writer.write_all(b"\n")?;
+    format.write(&mut writer, report)?;
     writer.flush()?;
     writer.get_ref().sync_all()
 }
