@@ -21,6 +21,13 @@ fn commands() -> Vec<(String, i32)> {
     commands
 }
 
+/// The commands that the page about CI has in its example.
+fn commands_of_ci() -> Vec<(String, i32)> {
+    let page = std::fs::read_to_string(repository().join("docs/ci.md")).expect("there is a page");
+    let runs = page.lines().filter_map(|line| line.trim().strip_prefix("run: "));
+    runs.map(|command| (command.to_owned(), 0)).collect()
+}
+
 fn command(line: &str) -> (String, i32) {
     match line.split_once("  # exits with ") {
         Some((command, code)) => (command.to_owned(), code.parse().expect("an exit code")),
@@ -55,7 +62,12 @@ async fn every_command_of_the_readme_runs() {
     let endpoints: Value = serde_json::from_str(&endpoints).expect("they are JSON");
     let commands = commands();
     assert!(commands.len() >= 8, "the console blocks were not found");
-    for (line, code) in commands {
+    let of_ci = commands_of_ci();
+    assert_eq!(of_ci.len(), 1, "the example was not found");
+    let summary = folder.path().join("summary.md");
+    for (line, code) in commands.into_iter().chain(of_ci) {
+        // What is written goes beside the sources' folder.
+        let line = line.replace("results.xml", &folder.path().join("results.xml").display().to_string());
         let arguments = line.strip_prefix("pcs ").expect("the README's commands are ours");
         let shell = format!("'{}' {arguments}", program().display());
         let output = Command::new("sh")
@@ -63,12 +75,17 @@ async fn every_command_of_the_readme_runs() {
             .current_dir(repository())
             .env("PCS_URL", credentials["url"].as_str().expect("an address"))
             .env("PCS_API_KEY", credentials["api_key"].as_str().expect("a key"))
+            .env("GITHUB_STEP_SUMMARY", &summary)
             .env("DATABASE_URL", endpoints["database_url"].as_str().expect("an address"))
             .output()
             .expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{line}\n{said}");
     }
+    let summary = std::fs::read_to_string(summary).expect("it was written");
+    assert!(summary.starts_with("### Greeting: completed\n") && summary.contains("cases compared"), "{summary}");
+    let junit = std::fs::read_to_string(folder.path().join("results.xml")).expect("it was written");
+    assert!(junit.contains("<testsuite name=\"echo (version 3)\" tests=\"2\""), "{junit}");
     up.signal(nix::sys::signal::Signal::SIGINT);
     assert!(up.wait().success(), "{}", read_log());
 }

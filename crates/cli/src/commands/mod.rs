@@ -9,6 +9,7 @@ pub mod repeats;
 pub mod runs;
 pub mod schedules;
 pub mod exit;
+mod markdown;
 pub mod output;
 pub mod page;
 pub mod target;

@@ -175,14 +175,15 @@ impl Compare {
     }
 }
 
-/// Compares a run that has ended with a baseline, shows it where `shown`, and says whether a gate failed.
+/// Compares a run that has ended with a baseline and shows it where `shown`; answers whether a gate failed, and the
+/// comparison as Markdown.
 pub(crate) async fn compare_with(
     api: &Api,
     run: &str,
     (baseline, fail_on): (&Baseline, &[String]),
     shown: bool,
     output: &mut Output,
-) -> Result<ExitStatus, CliError> {
+) -> Result<(ExitStatus, String), CliError> {
     let compare = Compare {
         run: run.to_owned(),
         baseline: baseline.run.clone(),
@@ -204,7 +205,7 @@ pub(crate) async fn compare_with(
     if status == ExitStatus::GateFailed {
         output.note(&format!("gate failed: worse than run {}", baseline.run));
     }
-    Ok(status)
+    Ok((status, show::markdown(&compared)))
 }
 
 fn unreadable(error: serde_json::Error) -> CliError {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{ArmCompared, Cases, Changed, Compared, Metric, Verdict};
 use crate::commands::exit::CliError;
+use crate::commands::markdown::{heading, paragraph, table};
 use crate::commands::output::{Align, Output, excerpt, plain_line};
 
 /// Cases that are listed of each kind.
@@ -84,45 +85,6 @@ fn columns(word: &str) -> [(&str, Align); 3] {
 fn more(shown: &[Changed], all: u64) -> Option<String> {
     let more = all.saturating_sub(u64::try_from(shown.len()).unwrap_or(u64::MAX));
     (more > 0).then(|| format!("and {more} more"))
-}
-
-fn heading(page: &mut String, text: &str) {
-    page.push_str("### ");
-    page.push_str(&escaped(text));
-    page.push_str("\n\n");
-}
-
-fn paragraph(page: &mut String, text: &str) {
-    page.push_str(&escaped(text));
-    page.push_str("\n\n");
-}
-
-fn table(page: &mut String, columns: &[(&str, Align)], rows: impl Iterator<Item = Vec<String>>) {
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    page.push_str(&line(columns.iter().map(|(name, _)| escaped(name)).collect()));
-    let rule = |align: &Align| match align {
-        Align::Left => "---",
-        Align::Right => "---:",
-    };
-    page.push_str(&line(columns.iter().map(|(_, align)| rule(align).to_owned()).collect()));
-    for row in rows {
-        page.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
-    }
-    page.push('\n');
-}
-
-/// Names are somebody's: they must not become markup, nor end a cell.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in plain_line(text).chars() {
-        match letter {
-            '<' => escaped.push_str("&lt;"),
-            '&' => escaped.push_str("&amp;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '@' | '#' => escaped.extend(['\\', letter]),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }
 
 fn title(arm: &ArmCompared) -> String {

@@ -72,6 +72,9 @@ pub struct RunArgs {
     /// Also give every result: in the JSON, or as a table of those that did not pass
     #[arg(long)]
     pub results: bool,
+    /// Add the table, and the comparison where there is a baseline, to a file as Markdown, as for a pull request
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
     /// Write every result to a file: as JSON, or as its name says: .jsonl, .csv, or .xml for JUnit
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -103,6 +106,7 @@ impl RunArgs {
             timeout: None,
             json: false,
             results: false,
+            summary: None,
             output: None,
         }
     }
@@ -111,7 +115,7 @@ impl RunArgs {
     pub async fn execute(self) -> Result<ExitStatus, CliError> {
         // The suite first: a mistake in it is told even where no server runs.
         let suite = select::apply(Suite::load(&self.suite)?, &self)?;
-        if let Some(path) = &self.output {
+        for path in self.output.iter().chain(&self.summary) {
             report_file::check(path)?;
         }
         self.run_at(&Connection::discover()?, &suite).await
@@ -213,11 +217,20 @@ impl RunArgs {
         status: ExitStatus,
         output: &mut Output,
     ) -> Result<ExitStatus, CliError> {
-        let Some(baseline) = baseline.filter(|_| matches!(status, ExitStatus::Success | ExitStatus::GateFailed)) else {
-            return Ok(status);
-        };
-        let compared = compare_with(api, &run.id, (baseline, &self.fail_on), !self.json, output).await?;
-        Ok(if compared == ExitStatus::Success { status } else { compared })
+        let mut summary = Report::new(run, None).markdown();
+        let mut ended = status;
+        if let Some(baseline) = baseline.filter(|_| matches!(status, ExitStatus::Success | ExitStatus::GateFailed)) {
+            let gate = (baseline, self.fail_on.as_slice());
+            let (compared, markdown) = compare_with(api, &run.id, gate, !self.json, output).await?;
+            summary.push_str(&markdown);
+            if compared != ExitStatus::Success {
+                ended = compared;
+            }
+        }
+        match &self.summary {
+            Some(path) => report_file::append(path, &summary).map(|()| ended),
+            None => Ok(ended),
+        }
     }
 
     /// What the process shall say about a run that has ended.

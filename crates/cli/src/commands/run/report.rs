@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::client::run_wire::{ExecutionResult, Latency, ModelTotals, Run, Tokens};
 use crate::commands::exit::CliError;
+use crate::commands::markdown;
 use crate::commands::output::{Align, Output, excerpt, plain_line};
 
 const REASON_CHARS_MAX: usize = 100;
@@ -108,6 +109,18 @@ impl Report {
         output.table(&COLUMNS, rows)?;
         let took = wall.map_or(String::new(), |wall| format!(" in {:.2} s", wall.as_secs_f64()));
         output.line(&format!("\n{} executions{took}", self.totals.executions))
+    }
+
+    /// The table as Markdown.
+    pub(super) fn markdown(&self) -> String {
+        let mut page = String::new();
+        markdown::heading(&mut page, &format!("{}: {}", self.name, self.status));
+        let mut rows: Vec<Vec<String>> = self.by_model.iter().map(row).collect();
+        if rows.len() > 1 {
+            rows.push(self.total_row());
+        }
+        markdown::table(&mut page, &COLUMNS, rows.into_iter());
+        page
     }
 
     fn total_row(&self) -> Vec<String> {

@@ -12,20 +12,17 @@ use crate::commands::exit::CliError;
 pub(super) fn check(path: &Path) -> Result<(), CliError> {
     let shown = path.display();
     if path.is_dir() || path.file_name().is_none() {
-        return Err(CliError::usage(format!("--output {shown} is a folder"), "name a file in it"));
+        return Err(CliError::usage(format!("{shown} is a folder"), "name a file in it"));
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        let message = format!("--output {shown}: there is no folder {}", folder.display());
+        let message = format!("{shown}: there is no folder {}", folder.display());
         return Err(CliError::usage(message, "create it, or name another file"));
     }
     // Trying is the only true answer to whether we may write there.
     let temporary = beside(path);
     File::create(&temporary).map_err(|error| {
-        CliError::usage(
-            format!("--output {shown} can't be written: {error}"),
-            "give this user access, or name another file",
-        )
+        CliError::usage(format!("{shown} can't be written: {error}"), "give this user access, or name another file")
     })?;
     Ok(fs::remove_file(temporary)?)
 }
@@ -40,6 +37,13 @@ pub(super) fn write(path: &Path, report: &Report) -> Result<(), CliError> {
         return Err(CliError::System(reason));
     }
     Ok(())
+}
+
+/// Adds text to a file, which others may have begun, as CI does with its summaries.
+pub(super) fn append(path: &Path, text: &str) -> Result<(), CliError> {
+    let added =
+        File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    added.map_err(|error| CliError::System(format!("{} can't be written: {error}", path.display())))
 }
 
 fn fill(path: &Path, format: Format, report: &Report) -> std::io::Result<()> {

@@ -102,6 +102,7 @@ fn args() -> RunArgs {
         timeout: None,
         json: false,
         results: false,
+        summary: None,
         output: None,
     }
 }
@@ -192,7 +193,14 @@ async fn a_run_that_is_worse_than_its_baseline_fails_the_gate_that_was_asked_for
     // The baseline is known before the run is asked for: a mistake in it costs nothing.
     let place = |wanted: &str| asked.iter().position(|line| line.starts_with(wanted)).unwrap();
     assert!(place("GET /api/v1/runs?") < place("POST /api/v1/runs"));
-    assert_eq!(ran(&server, &against(&["cost"])).await.0.unwrap(), ExitStatus::Success);
+    let folder = tempfile::tempdir().unwrap();
+    let summary = folder.path().join("summary.md");
+    std::fs::write(&summary, "before\n").unwrap();
+    let told = RunArgs { summary: Some(summary.clone()), ..against(&["cost"]) };
+    assert_eq!(ran(&server, &told).await.0.unwrap(), ExitStatus::Success);
+    let summary = std::fs::read_to_string(summary).unwrap();
+    assert!(summary.starts_with("before\n### Demo: completed\n\n| model | passed |"), "{summary}");
+    assert!(summary.contains("### \u{274c} version 2 with a against version 1 with a: regressed\n"), "{summary}");
     assert_eq!(ran(&server, &against(&[])).await.0.unwrap(), ExitStatus::Success);
 }
 
