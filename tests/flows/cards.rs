@@ -61,6 +61,49 @@ async fn a_card_is_made_revised_labelled_and_archived() {
 }
 
 #[tokio::test]
+async fn a_prompt_is_fetched_by_title_and_label() {
+    let system = TestSystem::start().await;
+    let title = "team a/Greeter?";
+    let card = system.card(title, "Hello {{name}}", json!([{ "input": { "name": "Ada" } }])).await;
+    let patch = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", "\"2\"");
+    drop(TestSystem::send(patch.json(&json!({ "prompt": "Good day {{name}}" }))).await.expect(200));
+    let path = "/prompts/team%20a%2FGreeter%3F";
+    let label = async |version: u32| {
+        let put = system.request(Method::PUT, &format!("/api/v1/cards/{card}/labels/production"));
+        TestSystem::send(put.json(&json!({ "version": version }))).await.expect(200).header("pcs-position").to_owned()
+    };
+    assert_eq!(system.read(path).await.expect(404).code(), "label_not_found");
+    let first = label(1).await;
+    let fetched = system.read(path).await.expect(200);
+    assert_eq!((&fetched.body["name"], &fetched.body["version"]), (&json!(title), &json!(1)));
+    assert_eq!((&fetched.body["prompt"], &fetched.body["labels"]), (&json!("Hello {{name}}"), &json!(["production"])));
+    assert_eq!(fetched.header("cache-control"), "private, max-age=60");
+    let etag = fetched.header("etag").to_owned();
+    let again = |etag: String| {
+        let head = system.store.head();
+        let asked = &system;
+        async move {
+            let head = head.await.expect("the log has an end");
+            let get = asked.request(Method::GET, &format!("/api/v1{path}?min_position={head}"));
+            TestSystem::send(get.header("if-none-match", format!("\"other\", W/{etag}"))).await
+        }
+    };
+    let known = again(etag.clone()).await.expect(304);
+    assert_eq!((known.header("etag"), &known.body), (etag.as_str(), &Value::Null));
+    label(2).await;
+    assert_eq!(again(etag).await.expect(200).body["prompt"], "Good day {{name}}");
+    assert_eq!(system.read(&format!("{path}?version=1")).await.expect(200).body["labels"], json!([]));
+    assert_eq!(system.get(&format!("{path}?as_of={first}")).await.expect(200).body["version"], 1);
+    assert_eq!(system.read(&format!("{path}?version=3")).await.expect(404).code(), "version_not_found");
+    assert_eq!(system.read(&format!("{path}?label=staging")).await.expect(404).code(), "label_not_found");
+    drop(system.read(&format!("{path}?label=production&version=1")).await.expect(422));
+    assert_eq!(system.read("/prompts/nobody").await.expect(404).code(), "prompt_not_found");
+    system.card(title, "another", json!([{ "input": {} }])).await;
+    assert_eq!(system.read(path).await.expect(409).code(), "prompt_ambiguous");
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn cards_are_found_by_text_category_tag_and_visibility() {
     let system = TestSystem::start().await;
     let mut position = String::new();

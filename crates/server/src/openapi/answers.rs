@@ -61,6 +61,23 @@ pub(crate) struct VersionDoc {
     created_at: String,
 }
 
+/// A version of a prompt, as applications get it.
+#[derive(ToSchema)]
+#[schema(as = Prompt)]
+pub(crate) struct PromptDoc {
+    /// The title of its card.
+    name: String,
+    card_id: Uuid,
+    version: u32,
+    /// The template.
+    prompt: String,
+    /// The labels of this version, sorted.
+    labels: Vec<String>,
+    message: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
 /// A test case.
 #[derive(ToSchema)]
 #[schema(as = Case)]

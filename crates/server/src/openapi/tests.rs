@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::document;
+use crate::routes::prompts::Prompt;
 
 /// The contract: every route there shall be.
 const ROUTES: &[(&str, &[&str])] = &[
@@ -30,6 +31,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/versions/{version}", &["get"]),
     ("/api/v1/cards/{card_id}/diff", &["get"]),
     ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
+    ("/api/v1/prompts/{name}", &["get"]),
     ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
     ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
     ("/api/v1/runs", &["get", "post"]),
@@ -168,6 +170,15 @@ fn rows() -> Vec<(&'static str, Value)> {
         subject: Some(subject()),
         created_at: moment(),
     };
+    let prompt = Prompt {
+        name: String::new(),
+        card_id: PromptCardId(Uuid::nil()),
+        version: 1,
+        prompt: String::new(),
+        labels: Vec::new(),
+        message: String::new(),
+        created_at: moment(),
+    };
     let attempt = Attempt {
         attempt: 1,
         worker: String::new(),
@@ -181,6 +192,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         ("Card", serde_json::to_value(card).unwrap()),
         ("Version", serde_json::to_value(version).unwrap()),
         ("Case", serde_json::to_value(case).unwrap()),
+        ("Prompt", serde_json::to_value(prompt).unwrap()),
         ("Attempt", serde_json::to_value(attempt).unwrap()),
         ("Run", serde_json::to_value(run()).unwrap()),
         ("Result", serde_json::to_value(result()).unwrap()),

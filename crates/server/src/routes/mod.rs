@@ -4,6 +4,7 @@ pub(crate) mod cards;
 pub(crate) mod card_answer;
 pub(crate) mod card_versions;
 pub(crate) mod labels;
+pub(crate) mod prompts;
 pub(crate) mod cases;
 pub(crate) mod runs;
 pub(crate) mod jobs;
@@ -58,6 +59,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(cards::routes())
         .merge(card_versions::routes())
         .merge(labels::routes())
+        .merge(prompts::routes())
         .merge(cases::routes())
         .merge(runs::routes())
         .merge(results::routes())
