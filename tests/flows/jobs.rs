@@ -117,7 +117,8 @@ async fn j47_a_limit_of_one_at_a_time_is_kept() {
 async fn j45_a_provider_without_room_is_left_alone_and_that_costs_no_attempt() {
     let system = TestSystem::start().await;
     let card = system.card("Busy", "{{q}}", cases(60)).await;
-    let busy = model("busy", &json!({ "rate_limits_per_mille": 300, "retry_after_ms": 400 }));
+    // A job's own pause doubles each time: with 150 of 1,000 none of 60 is refused so often that it takes a minute.
+    let busy = model("busy", &json!({ "rate_limits_per_mille": 150, "retry_after_ms": 400 }));
     let run = system.run(&json!({ "card_id": card, "models": [busy, model("calm", &json!({}))] })).await;
     let ended = system.ended(&run).await;
     assert_eq!(ended["totals"]["passed"], 120, "{ended:#}");
