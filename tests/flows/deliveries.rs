@@ -19,10 +19,14 @@ const RUN: &str = "00000000000000000000000000000007";
 
 /// The broker with every right.
 async fn broker(url: &str) -> jetstream::Context {
+    jetstream::new(client(url).await)
+}
+
+async fn client(url: &str) -> async_nats::Client {
     let server: async_nats::ServerAddr = url.parse().expect("an address");
     let (user, password) = (server.username().unwrap_or_default(), server.password().unwrap_or_default());
     let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
-    jetstream::new(options.connect(server).await.expect("it answers"))
+    options.connect(server).await.expect("it answers")
 }
 
 async fn publish(broker: &jetstream::Context, id: &str, payload: Bytes) {
@@ -208,5 +212,22 @@ async fn j39_a_place_is_one_however_often_it_is_asked_for_and_ends_with_its_time
         .expect("it answers");
     assert_eq!(kept, json!(1));
     sqlx::query("delete from jobs.reservation").execute(pool).await.expect("it answers");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_that_can_not_be_read_keeps_no_other_from_its_receipt() {
+    let system = TestSystem::start().await;
+    let client = client(system.broker.url()).await;
+    let cell = json!({ "run_id": RUN, "card_id": RUN, "version": 1, "case_id": RUN, "model": "m", "repeat": 0 });
+    let failure = json!({ "failed": { "failure": { "class": "timeout", "error": "none" }, "retry_after_ms": null } });
+    let readable = json!({ "tenant": 1, "dispatch_id": RUN, "cell": cell, "input": {}, "attempt": 1,
+        "worker": "test", "outcome": failure });
+    let results = json!([{ "of": "another version" }, readable]);
+    let asked =
+        client.request("pcs.result.test_execution", results.to_string().into()).await.expect("the relay answers");
+    let receipts: Value = serde_json::from_slice(&asked.payload).expect("JSON");
+    assert!(receipts[0]["unavailable"]["message"].is_string(), "{receipts}");
+    assert_eq!(receipts[1], json!({ "refused": { "code": "run_not_found" } }));
     system.stop().await;
 }

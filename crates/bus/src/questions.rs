@@ -24,7 +24,9 @@ const QUEUE_GROUP: &str = "relay";
 /// What every inbox begins with, whatever user it is called after.
 const INBOXES: &str = "_INBOX";
 /// Requests of one kind that are worked on at once; the rest waits in the subscription.
-const ANSWERS_INFLIGHT_MAX: usize = 1_024;
+const ANSWERS_INFLIGHT_MAX: usize = 2_048;
+/// The same for requests with results of executions, each of which holds many.
+const RESULTS_INFLIGHT_MAX: usize = 64;
 /// The first pause before a report is sent again.
 const REPORT_RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest pause before a report is sent again.
@@ -143,19 +145,19 @@ impl Answering {
         let (recorder, of_jobs) = (Arc::clone(&responder), Arc::clone(&responder));
         let job_recorder = Arc::clone(&responder);
         tokio::join!(
-            answer(bus.clone(), results, stop.clone(), move |reports: Vec<Box<RawValue>>| {
+            answer(bus.clone(), results, (RESULTS_INFLIGHT_MAX, stop.clone()), move |reports: Vec<Box<RawValue>>| {
                 let recorder = Arc::clone(&recorder);
                 async move { join_all(reports.iter().map(|report| record(&*recorder, report))).await }
             }),
-            answer(bus.clone(), questions, stop.clone(), move |question| {
+            answer(bus.clone(), questions, (ANSWERS_INFLIGHT_MAX, stop.clone()), move |question| {
                 let responder = Arc::clone(&responder);
                 async move { responder.reply(question).await }
             }),
-            answer(bus.clone(), select_all(job_results), stop.clone(), move |report| {
+            answer(bus.clone(), select_all(job_results), (ANSWERS_INFLIGHT_MAX, stop.clone()), move |report| {
                 let recorder = Arc::clone(&job_recorder);
                 async move { recorder.record_job(report).await }
             }),
-            answer(bus, select_all(job_questions), stop, move |question| {
+            answer(bus, select_all(job_questions), (ANSWERS_INFLIGHT_MAX, stop), move |question| {
                 let responder = Arc::clone(&of_jobs);
                 async move { responder.reply_job(question).await }
             }),
@@ -177,7 +179,7 @@ async fn record(recorder: &dyn Responder, report: &RawValue) -> Receipt {
 async fn answer<Q, A, F, W>(
     bus: Bus,
     mut requests: impl Stream<Item = async_nats::Message> + Unpin,
-    stop: CancellationToken,
+    (inflight_max, stop): (usize, CancellationToken),
     work: W,
 ) where
     Q: DeserializeOwned + Send + 'static,
@@ -186,7 +188,7 @@ async fn answer<Q, A, F, W>(
     W: Fn(Q) -> F + Send + Sync + 'static,
 {
     let tasks = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(ANSWERS_INFLIGHT_MAX));
+    let slots = Arc::new(Semaphore::new(inflight_max));
     let work = Arc::new(work);
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };

@@ -17,7 +17,7 @@ const REQUESTS_MAX: usize = 2;
 const SLOW: Duration = Duration::from_millis(250);
 /// Most results in one request.
 const REQUEST_LEN_MAX: usize = 128;
-/// A request that is this large, in bytes, takes no more results; a single one may be larger.
+/// Largest request of several results, in bytes; one that is larger goes alone, as far as the broker takes it.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Results that wait to be sent; whoever has one more waits.
 const QUEUE_LEN_MAX: usize = 1_024;
@@ -66,23 +66,35 @@ fn unanswered(message: String) -> BusError {
 
 async fn send_all(bus: Bus, mut waiting: mpsc::Receiver<Waiting>, tasks: TaskTracker) {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let mut left_over = None;
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Some(first) = waiting.recv().await else { return };
-        let batch = gather(first, &mut waiting);
+        let first = match left_over.take() {
+            Some(left_over) => left_over,
+            None => match waiting.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let batch;
+        (batch, left_over) = gather(first, &mut waiting);
         tasks.spawn(exchange(bus.clone(), batch, place));
     }
 }
 
-/// All that waits by now, as far as one request may be.
-fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
+/// All that waits by now, as far as one request may be; and what was too large for it, for the next one.
+fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> (Vec<Waiting>, Option<Waiting>) {
     let mut bytes = first.report.len();
     let mut batch = vec![first];
-    while batch.len() < REQUEST_LEN_MAX && bytes < REQUEST_BYTES_MAX {
+    while batch.len() < REQUEST_LEN_MAX {
         let Ok(next) = waiting.try_recv() else { break };
         bytes += next.report.len();
+        // A large one must not make the small ones before it too large for the broker.
+        if bytes > REQUEST_BYTES_MAX {
+            return (batch, Some(next));
+        }
         batch.push(next);
     }
-    batch
+    (batch, None)
 }
 
 async fn exchange(bus: Bus, batch: Vec<Waiting>, place: OwnedSemaphorePermit) {
@@ -136,17 +148,20 @@ mod tests {
 
     #[test]
     fn what_waits_goes_together_as_a_list() {
-        let batch = gather(waiting("1"), &mut queue(&["\"a\"".to_owned(), "{}".to_owned()]));
+        let (batch, _) = gather(waiting("1"), &mut queue(&["\"a\"".to_owned(), "{}".to_owned()]));
         assert_eq!(list(&batch), r#"[1,"a",{}]"#);
-        assert_eq!(list(&gather(waiting("1"), &mut queue(&[]))), "[1]");
+        assert_eq!(list(&gather(waiting("1"), &mut queue(&[])).0), "[1]");
     }
 
     #[test]
     fn a_request_has_a_greatest_number_and_size() {
         let many = vec!["1".to_owned(); QUEUE_LEN_MAX];
-        assert_eq!(gather(waiting("1"), &mut queue(&many)).len(), REQUEST_LEN_MAX);
+        let (batch, left_over) = gather(waiting("1"), &mut queue(&many));
+        assert_eq!((batch.len(), left_over.is_none()), (REQUEST_LEN_MAX, true));
         let large = "x".repeat(REQUEST_BYTES_MAX);
-        assert_eq!(gather(waiting("1"), &mut queue(&[large.clone(), large.clone()])).len(), 2);
-        assert_eq!(gather(waiting(&large), &mut queue(&many)).len(), 1);
+        let (batch, left_over) = gather(waiting("1"), &mut queue(&["2".to_owned(), large.clone(), "3".to_owned()]));
+        assert_eq!((batch.len(), left_over.map(|one| one.report.len())), (2, Some(REQUEST_BYTES_MAX)));
+        let (batch, left_over) = gather(waiting(&large), &mut queue(&many));
+        assert_eq!((batch.len(), left_over.is_some()), (1, true));
     }
 }

@@ -12,10 +12,10 @@ use crate::{Bus, BusError};
 pub(crate) const JOBS: &str = "PCS_JOBS";
 /// Where unreadable tickets go.
 pub(crate) const DLQ_SUBJECT: &str = "pcs.dlq.unreadable";
-/// Where two relays declare the same thing at once, a cluster may leave one of them without an answer.
+/// How often a declaration is tried. Where two relays declare the same thing at once, a cluster may leave one of them without an answer.
 const DECLARE_TRIES: u32 = 3;
 /// How often it is looked whether the relay has declared a consumer.
-const CONSUMER_LOOK: Duration = Duration::from_millis(100);
+const CONSUMER_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 const STREAMS: [(&str, &str); 2] = [
     (JOBS, include_str!("../../../nats/streams/PCS_JOBS.json")),
@@ -74,7 +74,7 @@ impl Bus {
     /// Waits until a kind of job has its consumer.
     pub async fn wait_for_consumer(&self, kind: JobKind) {
         while !self.has_consumer(kind).await {
-            tokio::time::sleep(CONSUMER_LOOK).await;
+            tokio::time::sleep(CONSUMER_LOOK_INTERVAL).await;
         }
     }
 
