@@ -200,6 +200,7 @@ pub(crate) async fn settle(connection: &mut PgConnection, recorded: &[Uuid], tal
 /// Takes runs that are over off the desk, with all that is left of them.
 pub(crate) async fn close_runs(connection: &mut PgConnection, runs: &[Uuid]) -> Result<(), RelayError> {
     // What is handed out may meanwhile be put back to wait or pause, never the other way: it is looked for first.
+    // The state is written out: a partial index is not found by a parameter.
     for state in ["1", "0", "2"] {
         let delete = format!(
             "delete from jobs.execution e using jobs.queue q
