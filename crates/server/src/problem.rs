@@ -72,6 +72,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
 
+    /// A query parameter that can't be taken.
+    pub(crate) fn invalid_query(parameter: &str, message: impl Into<String>) -> Self {
+        Self::unprocessable("invalid_query", "the query is not what this route takes").field(parameter, message)
+    }
+
     pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }

@@ -87,6 +87,12 @@ impl From<sqlx::Error> for CliError {
 }
 
 impl CliError {
+    /// An answer of the server that is not of its form.
+    #[must_use]
+    pub fn unreadable(error: &serde_json::Error) -> Self {
+        Self::System(format!("the server's answer can't be read: {error}; is it of another version?"))
+    }
+
     /// A mistake of the user.
     pub fn usage(message: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), mend: mend.into() }

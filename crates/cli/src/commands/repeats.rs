@@ -65,9 +65,7 @@ impl Repeats {
         if self.json {
             return output.json(&answer);
         }
-        let answer: Answer = Deserialize::deserialize(&answer).map_err(|error| {
-            CliError::System(format!("the server's answer can't be read: {error}; is it of another version?"))
-        })?;
+        let answer: Answer = Deserialize::deserialize(&answer).map_err(|error| CliError::unreadable(&error))?;
         show(&answer, output)
     }
 }

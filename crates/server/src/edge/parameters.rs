@@ -28,7 +28,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             let text = rejection.body_text();
             let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
             let (field, message) = reason.split_once(": ").unwrap_or(("", reason));
-            Problem::unprocessable("invalid_query", "the query is not what this route takes").field(field, message)
+            Problem::invalid_query(field, message)
         })
     }
 }
@@ -65,6 +65,5 @@ pub(crate) fn limit(asked: Option<i64>, max: i64) -> Result<i64, Problem> {
     if (1..=max).contains(&limit) {
         return Ok(limit);
     }
-    let problem = Problem::unprocessable("invalid_query", "the query is not what this route takes");
-    Err(problem.field("limit", format!("must be from 1 to {max}")))
+    Err(Problem::invalid_query("limit", format!("must be from 1 to {max}")))
 }

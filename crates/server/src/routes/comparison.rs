@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::results::wait_for_results;
-use super::run_answer;
+use super::{BEHIND_RETRY_AFTER, run_answer};
 use crate::edge::authenticate::Caller;
 use crate::edge::parameters::{Path, Query};
 use crate::openapi::comparison::{ComparisonDoc, RunRepeatsDoc};
@@ -95,13 +95,13 @@ async fn compare(
     authorize(&principal, Action::ReadRun)?;
     let level = query.level.unwrap_or(LEVEL_DEFAULT);
     if !(level > 0.0 && level <= LEVEL_MAX) {
-        return Err(refused("level", "must be more than 0, and at most 0.5"));
+        return Err(Problem::invalid_query("level", "must be more than 0, and at most 0.5"));
     }
     wait_for_results(&state, query.min_position).await?;
     let (run, baseline) = (existing(&state, principal.tenant, id).await?, query.baseline);
     let other = existing(&state, principal.tenant, baseline).await?;
     if run.card_id != other.card_id {
-        return Err(refused("baseline", "is a run of another card, which has other cases"));
+        return Err(Problem::invalid_query("baseline", "is a run of another card, which has other cases"));
     }
     let pool = state.store().pool();
     let candidate = CountedRun::read(pool, principal.tenant, id).await?;
@@ -132,7 +132,7 @@ async fn repeats(
 ) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadRun)?;
     if query.k.is_some_and(|k| !(1..=1_000).contains(&k)) {
-        return Err(refused("k", "must be from 1 to 1000"));
+        return Err(Problem::invalid_query("k", "must be from 1 to 1000"));
     }
     wait_for_results(&state, query.min_position).await?;
     let run = existing(&state, principal.tenant, id).await?;
@@ -146,11 +146,8 @@ async fn existing(state: &AppState, tenant: TenantId, id: TestRunId) -> Result<R
         return Ok(run);
     }
     run_answer::must_exist(state, tenant, id, i64::MAX).await?;
-    Err(Problem::unprocessable("no_results_yet", "the run was requested a moment ago and has no results yet"))
-}
-
-fn refused(field: &str, message: &str) -> Problem {
-    Problem::unprocessable("invalid_query", "the query is not what this route takes").field(field, message)
+    let detail = format!("the read model {} does not have the run yet", run_summary::NAME);
+    Err(Problem::unavailable("read_model_behind", detail, BEHIND_RETRY_AFTER))
 }
 
 fn cannot_pair(why: CannotPair) -> Problem {

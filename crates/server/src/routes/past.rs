@@ -28,10 +28,7 @@ pub(crate) async fn past(
     min_position: Option<i64>,
 ) -> Result<Option<Past<'_>>, Problem> {
     let Some(as_of) = as_of else { return Ok(None) };
-    let refused = |message: &str| {
-        let problem = Problem::unprocessable("invalid_query", "the query is not what this route takes");
-        Err(problem.field("as_of", message))
-    };
+    let refused = |message: &str| Err(Problem::invalid_query("as_of", message));
     if min_position.is_some() {
         return refused("can't be asked for together with min_position: a position of the past never changes");
     }

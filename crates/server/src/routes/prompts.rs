@@ -73,8 +73,7 @@ async fn read(
 ) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
     if query.label.is_some() && query.version.is_some() {
-        let problem = Problem::unprocessable("invalid_query", "the query is not what this route takes");
-        return Err(problem.field("label", "can't be asked for together with version"));
+        return Err(Problem::invalid_query("label", "can't be asked for together with version"));
     }
     let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     for projection in [card_list::NAME, card_detail::NAME] {

@@ -148,7 +148,7 @@ impl Compare {
         let query: Vec<(&str, &str)> =
             parameters.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?.as_str()))).collect();
         let answer = api.show(&["runs", run, "comparison"], &query).await?;
-        let compared = Deserialize::deserialize(&answer).map_err(unreadable)?;
+        let compared = Deserialize::deserialize(&answer).map_err(|error| CliError::unreadable(&error))?;
         Ok((answer, compared))
     }
 
@@ -206,8 +206,4 @@ pub(crate) async fn compare_with(
         output.note(&format!("gate failed: worse than run {}", baseline.run));
     }
     Ok((status, show::markdown(&compared)))
-}
-
-fn unreadable(error: serde_json::Error) -> CliError {
-    CliError::System(format!("the server's answer can't be read: {error}; is it of another version?"))
 }
