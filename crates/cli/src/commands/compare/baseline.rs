@@ -28,9 +28,12 @@ pub(super) async fn of_run(api: &Api, run: &str, named: &str) -> Result<Baseline
     let judged = api.show(&["runs", run], &[]).await?;
     let (card, requested_at) = (text(&judged, "card_id"), text(&judged, "requested_at"));
     let completed = completed(api, card).await?;
-    // The list is the newest first, and times of the server sort as texts.
-    let before = completed.into_iter().filter(|run| text(run, "id") != text(&judged, "id"));
-    let mut before: Vec<Value> = before.filter(|run| text(run, "requested_at") <= requested_at).collect();
+    // The list is the newest first. A run that is not in it was not completed; then its time says what was before it.
+    let place = completed.iter().position(|run| text(run, "id") == text(&judged, "id"));
+    let mut before: Vec<Value> = match place {
+        Some(place) => completed.into_iter().skip(place + 1).collect(),
+        None => completed.into_iter().filter(|run| text(run, "requested_at") <= requested_at).collect(),
+    };
     if let Some(label) = named.strip_prefix(LABEL) {
         // The run itself may have tested both versions.
         before.insert(0, judged.clone());
@@ -70,7 +73,9 @@ async fn labelled(api: &Api, card: &str, label: &str, runs: &[Value]) -> Result<
     })?;
     let has_version = |run: &&Value| run["versions"].as_array().is_some_and(|all| all.contains(&Value::from(version)));
     let run = runs.iter().find(has_version).ok_or_else(|| {
-        let message = format!("version {version}, which is {label:?}, has no completed run before this one");
+        let message = format!(
+            "version {version}, which is {label:?}, has no run before this one among the {RUNS_MAX} completed last"
+        );
         CliError::usage(message, "run that version once, or name a run with --baseline")
     })?;
     Ok(Baseline { run: text(run, "id").to_owned(), version: Some(version) })

@@ -45,7 +45,7 @@ pub struct Compare {
     /// Up to which p-value a difference is real
     #[arg(long, value_name = "P", default_value = LEVEL)]
     pub level: String,
-    /// Exit with 1 where the quality regressed, or the latency or the cost did; may be repeated
+    /// Exit with 1 where the quality regressed (or no case could be compared), or the latency or the cost did; may be repeated
     #[arg(long, value_name = "WHAT", value_parser = ["regressed", "latency", "cost"])]
     pub fail_on: Vec<String>,
     /// Print Markdown, as for a comment on a pull request
@@ -170,7 +170,8 @@ impl Compare {
     fn fails(&self, arm: &ArmCompared) -> bool {
         self.fail_on.iter().any(|what| match MEASURES.iter().find(|(name, _)| name == what) {
             Some((_, metric)) => arm.metrics.iter().any(|one| one.name == *metric && one.verdict.is == REGRESSED),
-            None => arm.verdict.is == REGRESSED,
+            // A run without an answer is no better for having none that could be worse.
+            None => arm.verdict.is == REGRESSED || arm.cases.compared == 0,
         })
     }
 }
@@ -203,7 +204,7 @@ pub(crate) async fn compare_with(
     }
     let status = compare.status(&compared);
     if status == ExitStatus::GateFailed {
-        output.note(&format!("gate failed: worse than run {}", baseline.run));
+        output.note(&format!("gate failed: worse than run {}, or not to be compared with it", baseline.run));
     }
     Ok((status, show::markdown(&compared)))
 }

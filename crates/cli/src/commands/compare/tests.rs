@@ -95,6 +95,21 @@ async fn gates_fail_on_what_they_are_told() {
 }
 
 #[tokio::test]
+async fn a_run_of_which_nothing_can_be_compared_does_not_pass_for_one_that_is_no_worse() {
+    let server = FakeServer::start(Box::new(|_| {
+        let mut nothing = comparison();
+        let arm = &mut nothing["comparisons"][0];
+        arm["verdict"] = json!({ "is": "no_evidence", "more_repeats": null });
+        arm["cases"]["compared"] = json!(0);
+        (arm["metrics"], arm["regressions"]) = (json!([]), json!([]));
+        Reply::json(200, nothing)
+    }));
+    let gated = ran(&server, &["--baseline", BEFORE, "--fail-on", "regressed"]).await;
+    assert_eq!(gated.0.unwrap(), ExitStatus::GateFailed);
+    assert_eq!(ran(&server, &["--baseline", BEFORE]).await.0.unwrap(), ExitStatus::Success);
+}
+
+#[tokio::test]
 async fn markdown_has_no_markup_of_somebody_else() {
     let (_, out) = ran(&server(), &["--markdown"]).await;
     assert!(out.starts_with("### \u{274c} version 2 with echo against version 1 with echo: regressed\n"), "{out}");

@@ -60,7 +60,8 @@ pub struct RunArgs {
     /// `label:NAME`, the newest completed run of the version that has this label
     #[arg(long, value_name = "RUN")]
     pub baseline: Option<String>,
-    /// Exit with 1 where the quality regressed against the baseline, or the latency or the cost did; may be repeated
+    /// Exit with 1 where the quality regressed against the baseline (or no case could be compared), or the latency or the
+    /// cost did; may be repeated
     #[arg(long, value_name = "WHAT", requires = "baseline", value_parser = ["regressed", "latency", "cost"])]
     pub fail_on: Vec<String>,
     /// Exit with 3 when the run has not ended after so many seconds; it goes on at the server

@@ -184,7 +184,7 @@ async fn a_run_that_is_worse_than_its_baseline_fails_the_gate_that_was_asked_for
     let (ended, out, err) = ran(&server, &against(&["regressed"])).await;
     assert_eq!(ended.unwrap(), ExitStatus::GateFailed);
     assert!(out.contains("version 2 with a against version 1 with a: regressed\n2 cases compared\n"), "{out}");
-    assert!(err.ends_with(&format!("gate failed: worse than run {BEFORE}\n")), "{err}");
+    assert!(err.ends_with(&format!("gate failed: worse than run {BEFORE}, or not to be compared with it\n")), "{err}");
     let asked: Vec<String> = server.lines();
     assert!(
         asked.contains(&format!("GET /api/v1/runs/{RUN}/comparison?baseline={BEFORE}&level=0.05&min_position=9")),
