@@ -76,6 +76,8 @@ impl Results {
     /// The beginning of a run.
     pub(crate) fn requested(&self) -> TestRunEvent {
         TestRunEvent::Requested(Requested {
+            grader: None,
+            partials: Vec::new(),
             name: "measured".to_owned(),
             card_id: CARD,
             card_revision: 2,
@@ -109,6 +111,7 @@ impl Results {
         let passed = !number.is_multiple_of(3);
         let score = if passed { 1.0 } else { 0.0 };
         let verdict = Verdict {
+            judgements: Vec::new(),
             kind: "numeric".to_owned(),
             passed,
             score,
@@ -128,7 +131,7 @@ impl Results {
                 finish_reason: Some("stop".to_owned()),
                 cached: false,
             },
-            grade: Grade { passed, score, verdicts: vec![verdict] },
+            grade: Grade { grader: None, passed, score, verdicts: vec![verdict] },
             attempt: 1,
             worker: format!("worker-{}-7f3a9c01", number % 2),
             cell: cell.clone(),
@@ -140,6 +143,7 @@ impl Results {
 fn model(name: &str) -> ModelSpec {
     let params = ModelParams::default();
     ModelSpec {
+        transform: None,
         id: format!("recorded:gsm8k/{name}"),
         label: Some(name.to_owned()),
         base_url: None,

@@ -87,6 +87,8 @@ fn event(number: usize) -> PromptCardEvent {
         });
     }
     let case = TestCase {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         id: TestCaseId(Uuid::new_v4()),
         name: format!("case {number}"),
         input: Map::from_iter([("question".to_owned(), Value::from("x".repeat(QUESTION_BYTES)))]),

@@ -119,6 +119,8 @@ pub(crate) async fn card(store: &Store, tenant: TenantId, cases: u32) -> anyhow:
     });
     execute::<PromptCard>(store, &context(tenant), id.0, Expected::NoStream, create).await?;
     let draft = |n: u32| CaseDraft {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         name: String::new(),
         subject: None,
         input: json!({ "n": n }).as_object().cloned().unwrap_or_default(),
@@ -136,6 +138,8 @@ pub(crate) async fn card(store: &Store, tenant: TenantId, cases: u32) -> anyhow:
 pub(crate) async fn request(store: &Store, card: &Card, model: &ModelSpec, repeats: u16) -> anyhow::Result<TestRunId> {
     let run = TestRunId(Uuid::new_v4());
     let requested = Requested {
+        grader: None,
+        partials: Vec::new(),
         name: "measured".to_owned(),
         card_id: card.id,
         card_revision: card.revision,
@@ -168,7 +172,14 @@ pub(crate) async fn cancel(store: &Store, tenant: TenantId, run: TestRunId) -> a
 
 /// The cheapest model: it says at once what it was told.
 pub(crate) fn echo() -> ModelSpec {
-    ModelSpec { id: "echo".to_owned(), label: None, base_url: None, params: ModelParams::default(), script: None }
+    ModelSpec {
+        transform: None,
+        id: "echo".to_owned(),
+        label: None,
+        base_url: None,
+        params: ModelParams::default(),
+        script: None,
+    }
 }
 
 /// A model that takes this long to say the same.

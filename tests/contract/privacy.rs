@@ -241,6 +241,8 @@ async fn write_case(store: &Store, subject: &str, word: &str) -> (PromptCardId, 
     let input = json!({ "name": word }).as_object().unwrap().clone();
     let draft = known[&name(subject)].of_case(card, &TestCaseId::content(&input, None));
     let case = TestCase {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         id: draft.case_id,
         name: "theirs".to_owned(),
         subject: Some(Subject::open(draft.id)),

@@ -34,6 +34,8 @@ fn created() -> PromptCardEvent {
 
 fn case(number: u32) -> TestCase {
     TestCase {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         subject: None,
         id: TestCaseId(Uuid::from_u128(u128::from(number))),
         name: format!("case {number}"),

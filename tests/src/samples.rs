@@ -1,7 +1,7 @@
 //! One realistic event of every type: what `event-schemas/samples` is written from, once.
 
 use pcs_domain::DomainEvent;
-use pcs_domain::assertion::{Assertion, Grade, Verdict};
+use pcs_domain::assertion::{Assertion, Grade, Judgement, Verdict};
 use pcs_domain::data_subject::{DataSubjectEvent, Shredded};
 use pcs_domain::execution::{
     Answer, AttemptFailed, DeadLettered, Dismissed, ExecutionEvent, ExecutionRef, Failure, FailureClass, Finished,
@@ -17,7 +17,7 @@ use pcs_domain::prompt_card::{
 };
 use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
 use pcs_domain::test_run::{
-    Budget, CancelCause, Cancelled, Completed, Lane, Requested, RunTemplate, RunTotals, Terms, TestRunEvent,
+    Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Terms, TestRunEvent,
 };
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -51,20 +51,34 @@ fn input() -> Map<String, Value> {
 
 fn case() -> TestCase {
     let demand = Assertion {
-        kind: "numeric".to_owned(),
         value: Some(json!("{{expected_output}}")),
-        threshold: None,
         tolerance: Some(0.000_001),
-        weight: 1.0,
         metric: Some("accuracy".to_owned()),
+        transform: Some("output.trim()".to_owned()),
+        ..Assertion::of_kind("numeric")
+    };
+    let judged = Assertion {
+        value: Some(json!("explains each step")),
+        weight: 0.5,
+        provider: Some(Box::new(ModelSpec::of_id("openai:gpt-4o"))),
+        rubric_prompt: Some(
+            "Is this so? {{ rubric }}
+
+{{ output }}"
+                .to_owned(),
+        ),
+        config: Some(object(json!({ "language": "en" }))),
+        ..Assertion::of_kind("llm-rubric")
     };
     TestCase {
+        tags: vec!["dev".to_owned()],
+        metadata: object(json!({ "source": "gsm8k" })),
         id: TestCaseId::derive(CARD, &input(), Some("3")),
         name: "robe".to_owned(),
         subject: None,
         input: input(),
         expected_output: Some("3".to_owned()),
-        assertions: vec![demand],
+        assertions: vec![demand, judged],
         threshold: Some(0.5),
     }
 }
@@ -108,6 +122,7 @@ fn cards() -> Vec<PromptCardEvent> {
 
 fn runs() -> Vec<TestRunEvent> {
     let model = ModelSpec {
+        transform: Some("output.trim()".to_owned()),
         id: "openai:gpt-4o-mini".to_owned(),
         label: Some("mini".to_owned()),
         base_url: None,
@@ -116,6 +131,8 @@ fn runs() -> Vec<TestRunEvent> {
     };
     vec![
         TestRunEvent::Requested(Requested {
+            grader: Some(ModelSpec::of_id("openai:gpt-4o")),
+            partials: vec![Partial { name: "tone@production".to_owned(), card_id: CARD, card_revision: 4, version: 2 }],
             name: "nightly".to_owned(),
             card_id: CARD,
             card_revision: 11,
@@ -174,6 +191,7 @@ fn policies() -> Vec<JobPolicyEvent> {
 
 fn schedules() -> Vec<ScheduleEvent> {
     let run = RunTemplate {
+        grader: Some(ModelSpec::of_id("openai:gpt-4o")),
         card_id: CARD,
         name: "nightly".to_owned(),
         versions: Vec::new(),
@@ -241,6 +259,26 @@ fn jobs() -> Vec<JobEvent> {
     ]
 }
 
+fn verdict() -> Verdict {
+    Verdict {
+        judgements: vec![Judgement {
+            model: "openai:gpt-4o".to_owned(),
+            prompt_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+            answer: "{\"pass\": true, \"score\": 1, \"reason\": \"each step is there\"}".to_owned(),
+            latency_ms: 640,
+            input_tokens: 120,
+            output_tokens: 22,
+            cost_micro_usd: Some(510),
+        }],
+        kind: "numeric".to_owned(),
+        passed: true,
+        score: 1.0,
+        reason: "the last number is 3, as expected".to_owned(),
+        weight: 1.0,
+        metric: Some("accuracy".to_owned()),
+    }
+}
+
 fn executions() -> Vec<ExecutionEvent> {
     let cell = ExecutionRef {
         run_id: RUN,
@@ -249,14 +287,6 @@ fn executions() -> Vec<ExecutionEvent> {
         case_id: case().id,
         model: "mini".to_owned(),
         repeat: 0,
-    };
-    let verdict = Verdict {
-        kind: "numeric".to_owned(),
-        passed: true,
-        score: 1.0,
-        reason: "the last number is 3, as expected".to_owned(),
-        weight: 1.0,
-        metric: Some("accuracy".to_owned()),
     };
     let failure = |class, error: &str| Failure { class, error: error.to_owned() };
     let retry_at = serde_json::from_value(json!("2026-11-23T06:00:01.5Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
@@ -274,7 +304,12 @@ fn executions() -> Vec<ExecutionEvent> {
                 finish_reason: Some("stop".to_owned()),
                 cached: false,
             },
-            grade: Grade { passed: true, score: 1.0, verdicts: vec![verdict] },
+            grade: Grade {
+                grader: Some("1-5d41402abc4b2a76".to_owned()),
+                passed: true,
+                score: 1.0,
+                verdicts: vec![verdict()],
+            },
             attempt: 2,
             worker: "worker-1-7f3a9c01".to_owned(),
         }),

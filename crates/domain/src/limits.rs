@@ -20,6 +20,12 @@ pub const METADATA_BYTES_MAX: usize = 64 * 1024;
 pub const CASE_BYTES_MAX: usize = 256 * 1024;
 /// Most assertions of one case.
 pub const ASSERTIONS_MAX: usize = 100;
+/// Most tags of one case.
+pub const CASE_TAGS_MAX: usize = 50;
+/// Longest part of a judge's answer that is recorded, in bytes; the rest is cut.
+pub const JUDGEMENT_BYTES_MAX: usize = 16 * 1024;
+/// Most cards that a run's prompts include, those included by included ones counted.
+pub const PARTIALS_MAX: usize = 50;
 /// Most cases of one card: all of them are folded at each command on the card.
 pub const CASES_MAX: usize = 50_000;
 /// Largest event that `cases_added` may become, in bytes; a larger import is split over several events.

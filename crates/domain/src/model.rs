@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A model of a run: the provider and model id, how it is called in tables, and its parameters.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// `provider:model`, such as `openai:gpt-4o-mini`, `recorded:gsm8k/6b_finetuning` or `echo`.
@@ -18,6 +18,9 @@ pub struct ModelSpec {
     /// Parameters of the call.
     #[serde(default, skip_serializing_if = "ModelParams::is_empty")]
     pub params: ModelParams,
+    /// A JavaScript expression over `output`: assertions look at what it makes of each answer; the answer itself is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
     /// What a `scripted` model does; other providers refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
@@ -83,6 +86,12 @@ pub struct Script {
 }
 
 impl ModelSpec {
+    /// The model of this id, as it is.
+    #[must_use]
+    pub fn of_id(id: impl Into<String>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
+
     /// The part of the id before the first colon.
     #[must_use]
     pub fn provider(&self) -> &str {

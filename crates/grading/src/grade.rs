@@ -40,7 +40,7 @@ pub fn grade(
         Some(threshold) => score >= threshold - ROUNDING,
         None => verdicts.iter().all(|verdict| verdict.passed || verdict.weight == 0.0),
     };
-    Grade { passed, score, verdicts }
+    Grade { grader: None, passed, score, verdicts }
 }
 
 /// What a case's assertions can refer to: its input, and its expected output where it has one.
@@ -83,6 +83,8 @@ mod tests {
         let id: TestCaseId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
         let input = input.as_object().unwrap().clone();
         TestCase {
+            metadata: serde_json::Map::new(),
+            tags: Vec::new(),
             id,
             name: "six".into(),
             subject: None,

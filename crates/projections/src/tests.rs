@@ -63,6 +63,8 @@ pub(crate) fn created(title: &str) -> PromptCardEvent {
 
 pub(crate) fn case(number: u128) -> TestCase {
     TestCase {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         subject: None,
         id: TestCaseId(Uuid::from_u128(100 + number)),
         name: format!("case {number}"),
@@ -87,6 +89,7 @@ fn cell(model: &str, repeat: u16) -> ExecutionRef {
 pub(crate) fn finished(model: &str, repeat: u16, passed: bool) -> Finished {
     let score = if passed { 1.0 } else { 0.0 };
     let verdict = Verdict {
+        judgements: Vec::new(),
         kind: "contains".to_owned(),
         passed,
         score,
@@ -107,7 +110,7 @@ pub(crate) fn finished(model: &str, repeat: u16, passed: bool) -> Finished {
             finish_reason: None,
             cached: false,
         },
-        grade: Grade { passed, score, verdicts: vec![verdict] },
+        grade: Grade { grader: None, passed, score, verdicts: vec![verdict] },
         attempt: 1,
         worker: "w1".to_owned(),
     }

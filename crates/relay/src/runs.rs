@@ -154,6 +154,8 @@ impl Runs {
         }
         let models = request.models.iter().map(|model| (model.name().to_owned(), model.clone())).collect();
         let plan = RunPlan {
+            grader: request.grader.clone(),
+            partials: self.partials(tenant, &request).await?,
             run_id,
             prompts,
             models,
@@ -162,5 +164,18 @@ impl Runs {
             cache: request.terms.cache,
         };
         Ok(RunContext { request, plan, card })
+    }
+
+    /// The prompts of other cards that the run's prompts include, as they were when it was asked for.
+    async fn partials(&self, tenant: TenantId, request: &Requested) -> Result<BTreeMap<String, String>, RelayError> {
+        let mut partials = BTreeMap::new();
+        for partial in &request.partials {
+            let PromptCardId(card_id) = partial.card_id;
+            let loaded = self.store.load_at::<PromptCard>(tenant, card_id, partial.card_revision).await?;
+            if let Some(prompt) = loaded.state.card().and_then(|card| card.prompts.get(&partial.version)) {
+                partials.insert(partial.name.clone(), prompt.clone());
+            }
+        }
+        Ok(partials)
     }
 }

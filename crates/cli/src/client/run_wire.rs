@@ -26,6 +26,9 @@ pub struct NewRun {
     /// The score from which a case without its own threshold passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ModelSpec>,
     /// `hi`, `std` or `bulk`.
     pub lane: &'static str,
 }

@@ -201,6 +201,12 @@ pub struct NewCase<'a> {
     /// The score from which it passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What people choose it by.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub tags: &'a [String],
+    /// The team's own fields.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: &'a Map<String, Value>,
 }
 
 impl<'a> From<&'a CaseDraft> for NewCase<'a> {
@@ -212,6 +218,8 @@ impl<'a> From<&'a CaseDraft> for NewCase<'a> {
             expected_output: draft.expected_output.as_deref(),
             assertions: &draft.assertions,
             threshold: draft.threshold,
+            tags: &draft.tags,
+            metadata: &draft.metadata,
         }
     }
 }

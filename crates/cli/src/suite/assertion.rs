@@ -3,13 +3,14 @@
 use pcs_domain::assertion::Assertion;
 use pcs_domain::limits;
 
-use super::check;
 use super::error::SuiteError;
 use super::fields::Fields;
 use super::node::{Kind, Node};
 use super::source::Source;
+use super::{check, models};
 
-const KEYS: [&str; 6] = ["type", "value", "threshold", "tolerance", "weight", "metric"];
+const KEYS: [&str; 10] =
+    ["type", "value", "threshold", "tolerance", "weight", "metric", "transform", "provider", "rubric_prompt", "config"];
 
 /// Reads a list of assertions; `owner` is whose they are, as `case 3`.
 pub(crate) fn list(source: &Source, nodes: Vec<Node>, owner: &str) -> Result<Vec<Assertion>, SuiteError> {
@@ -30,7 +31,14 @@ fn one(source: &Source, node: Node, owner: &str) -> Result<Assertion, SuiteError
     let kind = fields.as_text("type", kind_node)?;
     let value = fields.take("value");
     let value_place = value.as_ref().map_or(kind_place, |node| node.place);
+    let provider = fields.take("provider");
+    let provider = provider.map(|node| models::one(source, node, &format!("the provider of {owner}"))).transpose()?;
+    let provider = provider.map(Box::new);
     let assertion = Assertion {
+        transform: fields.text("transform")?,
+        config: fields.object("config")?,
+        provider,
+        rubric_prompt: fields.text("rubric_prompt")?,
         kind,
         value: value.map(Node::into_json),
         threshold: fields.number("threshold")?,

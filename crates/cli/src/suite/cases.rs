@@ -17,7 +17,8 @@ use super::json as json_text;
 use super::node::{self, Kind, Node};
 use super::source::{CASES_BYTES_MAX, Format, Source};
 
-const KEYS: [&str; 7] = ["name", "subject", "input", "vars", "expected_output", "assertions", "threshold"];
+const KEYS: [&str; 9] =
+    ["name", "subject", "input", "vars", "expected_output", "assertions", "threshold", "tags", "metadata"];
 const EMPTY_MEND: &str = "give at least one case: `- input: { question: \"…\" }`";
 
 /// A case and where it was written.
@@ -153,7 +154,9 @@ fn one(source: &Source, node: Node, file: &Arc<str>, number: usize) -> Result<Su
     let nodes = fields.list("assertions", "a list of assertions")?.unwrap_or_default();
     let assertions = assertion::list(source, nodes, &owner)?;
     let threshold = assertion::threshold(source, &mut fields, &owner)?;
-    let draft = CaseDraft { name, subject: None, input, expected_output, assertions, threshold };
+    let tags = fields.texts("tags")?.unwrap_or_default();
+    let metadata = fields.object("metadata")?.unwrap_or_default();
+    let draft = CaseDraft { metadata, tags, name, subject: None, input, expected_output, assertions, threshold };
     bounded(source, place, &owner, &draft)?;
     Ok(SuiteCase { draft, subject, number, file: Arc::clone(file), place })
 }

@@ -33,7 +33,7 @@ use self::source::{Format, SUITE_BYTES_MAX, Source};
 
 pub(crate) use self::fields::nearest;
 
-const KEYS: [&str; 8] = ["name", "card", "models", "cases", "assertions", "threshold", "repeats", "lane"];
+const KEYS: [&str; 9] = ["name", "card", "models", "cases", "assertions", "threshold", "grader", "repeats", "lane"];
 const LANES: [&str; 3] = ["hi", "std", "bulk"];
 
 /// A suite that is whole and makes sense.
@@ -53,6 +53,8 @@ pub struct Suite {
     pub assertions: Vec<Assertion>,
     /// The score from which a case without a threshold of its own passes.
     pub threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    pub grader: Option<ModelSpec>,
     /// How often each cell runs.
     pub repeats: u16,
     /// How important its runs are.
@@ -91,6 +93,7 @@ impl Suite {
         let assertions = fields.list("assertions", "a list of assertions")?.unwrap_or_default();
         let assertions = assertion::list(source, assertions, "the suite")?;
         let threshold = assertion::threshold(source, &mut fields, "the suite")?;
+        let grader = fields.take("grader").map(|node| models::one(source, node, "the grader")).transpose()?;
         let repeats = repeats(source, &mut fields)?;
         let lane = lane(source, &mut fields)?;
         let cases = fields.require("cases", "give the path of a file, or a list of cases")?;
@@ -105,6 +108,7 @@ impl Suite {
             cases,
             assertions,
             threshold,
+            grader,
             repeats,
             lane,
         };

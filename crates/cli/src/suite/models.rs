@@ -11,7 +11,7 @@ use super::fields::{Fields, spelling};
 use super::node::{Kind, Node};
 use super::source::Source;
 
-const KEYS: [&str; 5] = ["id", "label", "base_url", "params", "script"];
+const KEYS: [&str; 6] = ["id", "label", "base_url", "params", "transform", "script"];
 const PARAM_KEYS: [&str; 7] = ["temperature", "max_tokens", "top_p", "seed", "stop", "system", "timeout_ms"];
 const SCRIPT_KEYS: [&str; 6] =
     ["answer", "latency_ms", "errors_per_mille", "rate_limits_per_mille", "retry_after_ms", "refusals_per_mille"];
@@ -42,10 +42,11 @@ pub(crate) fn list(source: &Source, place: Place, nodes: Vec<Node>) -> Result<Ve
     Ok(models)
 }
 
-fn one(source: &Source, node: Node, owner: &str) -> Result<ModelSpec, SuiteError> {
+/// Reads one model.
+pub(crate) fn one(source: &Source, node: Node, owner: &str) -> Result<ModelSpec, SuiteError> {
     if let Kind::Text(id) = node.kind {
         check_id(source, node.place, &id, owner)?;
-        return Ok(ModelSpec { id, label: None, base_url: None, params: ModelParams::default(), script: None });
+        return Ok(ModelSpec::of_id(id));
     }
     if !matches!(node.kind, Kind::Table(_)) {
         let message = format!("{owner} must be a text or a table, and this is {}", node.what());
@@ -66,8 +67,9 @@ fn one(source: &Source, node: Node, owner: &str) -> Result<ModelSpec, SuiteError
     }
     let base_url = fields.text("base_url")?;
     let params = fields.take("params").map(|node| params(source, node, owner)).transpose()?.unwrap_or_default();
+    let transform = fields.text("transform")?;
     let script = fields.take("script").map(|node| script(source, node, owner)).transpose()?;
-    Ok(ModelSpec { id, label, base_url, params, script })
+    Ok(ModelSpec { transform, id, label, base_url, params, script })
 }
 
 fn check_id(source: &Source, place: Place, id: &str, owner: &str) -> Result<(), SuiteError> {

@@ -101,7 +101,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
     assert_eq!(
         refused_with("assertions:\n", "assertion:\n"),
         "s.yaml:9:1: the suite has the unknown key `assertion`\n  mend: did you mean `assertions`? Known are name, card, \
-         models, cases, assertions, threshold, repeats, lane"
+         models, cases, assertions, threshold, grader, repeats, lane"
     );
     assert_eq!(
         refused_with("  title:", "  titel: x\n  title:"),
@@ -156,7 +156,7 @@ fn wrong_types_are_refused_where_they_stand() {
     assert_eq!(
         refused("just a text\n"),
         "s.yaml:1:1: the suite must be a table of keys and values, and this is the text \"just a text\"\n  mend: write keys \
-         such as `name:`, `card:`, `models:`, `cases:`, `assertions:`, `threshold:`, `repeats:`, `lane:`"
+         such as `name:`, `card:`, `models:`, `cases:`, `assertions:`, `threshold:`, `grader:`, `repeats:`, `lane:`"
     );
 }
 
@@ -353,7 +353,7 @@ fn the_cases_file_is_refused_by_its_own_lines() {
     assert_eq!(
         said("{\"input\": {\"word\": \"a\"}, \"expected\": \"x\"}\n"),
         "c.jsonl:1:38: case 1 has the unknown key `expected`\n  mend: did you mean `expected_output`? Known are name, \
-         subject, input, vars, expected_output, assertions, threshold"
+         subject, input, vars, expected_output, assertions, threshold, tags, metadata"
     );
     assert_eq!(
         said("{\"input\": {\"word\": \"\\u0000\"}}"),

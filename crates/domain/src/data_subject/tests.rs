@@ -26,6 +26,8 @@ fn a_subject_is_shredded_once() {
 fn opened_fields_are_put_back_where_they_were() {
     let subject = Subject::open(SubjectId(Uuid::from_u128(7)));
     let mut case = TestCase {
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
         id: crate::ids::TestCaseId(Uuid::nil()),
         name: "n".to_owned(),
         subject: Some(subject),

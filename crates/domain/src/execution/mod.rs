@@ -25,9 +25,10 @@ events! {
     /// What happened to an execution.
     pub enum ExecutionEvent in Execution {
         /// A model answered and the answer was graded: the one result.
-        Finished(Finished) = "execution.finished" version 3
+        Finished(Finished) = "execution.finished" version 4
             formerly "execution.finished" version 1 with unchanged
-            formerly "execution.finished" version 2 with unchanged,
+            formerly "execution.finished" version 2 with unchanged
+            formerly "execution.finished" version 3,
         /// An attempt failed; the next one starts at `retry_at`.
         AttemptFailed(AttemptFailed) = "execution.attempt_failed" version 3
             formerly "execution.attempt_failed" version 1 with unchanged
@@ -70,7 +71,7 @@ impl ExecutionRef {
 }
 
 // Deserialize is in `reading`.
-/// Payload of `execution.finished` version 3.
+/// Payload of `execution.finished` version 4.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Finished {
     /// Which cell this is.

@@ -36,6 +36,8 @@ struct Fields {
     passed: bool,
     score: f64,
     verdicts: Vec<Verdict>,
+    #[serde(default)]
+    grader: Option<String>,
     attempt: u16,
     worker: String,
 }
@@ -68,7 +70,7 @@ impl From<Fields> for Finished {
                 finish_reason: of.finish_reason,
                 cached: of.cached,
             },
-            grade: Grade { passed: of.passed, score: of.score, verdicts: of.verdicts },
+            grade: Grade { passed: of.passed, score: of.score, verdicts: of.verdicts, grader: of.grader },
             attempt: of.attempt,
             worker: of.worker,
         }

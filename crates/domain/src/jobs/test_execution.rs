@@ -57,6 +57,12 @@ pub struct RunPlan {
     pub assertions: Vec<Assertion>,
     /// The score from which a case without a threshold of its own passes.
     pub threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ModelSpec>,
+    /// The other cards' prompts that the templates include, by the names that they have there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partials: BTreeMap<String, String>,
     /// Whether an answer that the same question got before may be used again.
     #[serde(default)]
     pub cache: bool,
@@ -334,6 +340,8 @@ mod tests {
             models: BTreeMap::new(),
             assertions: Vec::new(),
             threshold: Some(0.5),
+            grader: Some(ModelSpec::of_id("echo")),
+            partials: BTreeMap::from([("a@b".to_owned(), "c".to_owned())]),
             cache: false,
         };
         let reply = Reply::Plan(Box::new(plan));

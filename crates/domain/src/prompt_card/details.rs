@@ -88,7 +88,27 @@ pub(super) fn case(draft: &CaseDraft) -> Result<(), Rejection> {
     no_nul("expected_output", draft.expected_output.as_deref().unwrap_or_default())?;
     assertions(&draft.assertions)?;
     threshold(draft.threshold)?;
+    case_tags(&draft.tags)?;
+    case_metadata(&draft.metadata)?;
     case_size(draft)
+}
+
+pub(super) fn case_tags(tags: &[String]) -> Result<(), Rejection> {
+    if tags.len() > limits::CASE_TAGS_MAX {
+        return Err(Rejection::TooMany { field: "tags", count: tags.len(), max: limits::CASE_TAGS_MAX });
+    }
+    if tags.iter().any(|tag| tag.trim().is_empty()) {
+        return Err(Rejection::Empty { field: "tags" });
+    }
+    tags.iter().try_for_each(|tag| text("tags", tag, limits::NAME_CHARS_MAX))
+}
+
+/// How large it is is measured with the case.
+pub(super) fn case_metadata(metadata: &Map<String, Value>) -> Result<(), Rejection> {
+    metadata.iter().try_for_each(|(key, value)| {
+        no_nul("metadata", key)?;
+        json_without_nul("metadata", value)
+    })
 }
 
 /// Measures a case: all of it together has to fit into an event and a ticket.
@@ -109,6 +129,9 @@ pub(super) fn assertions(values: &[Assertion]) -> Result<(), Rejection> {
         text("assertions.type", &assertion.kind, limits::NAME_CHARS_MAX)?;
         text("assertions.metric", assertion.metric.as_deref().unwrap_or_default(), limits::NAME_CHARS_MAX)?;
         json_without_nul("assertions.value", assertion.value.as_ref().unwrap_or(&Value::Null))?;
+        no_nul("assertions.transform", assertion.transform.as_deref().unwrap_or_default())?;
+        no_nul("assertions.rubric_prompt", assertion.rubric_prompt.as_deref().unwrap_or_default())?;
+        case_metadata(assertion.config.as_ref().unwrap_or(&Map::new()))?;
         if !assertion.weight.is_finite() || assertion.weight < 0.0 {
             return Err(Rejection::OutOfRange { field: "assertions.weight", rule: "a finite number, 0 or more" });
         }

@@ -46,11 +46,13 @@ events! {
         /// The card is in use again.
         Restored(Restored) = "prompt_card.restored" version 1,
         /// Test cases were added, in this order.
-        CasesAdded(CasesAdded) = "prompt_card.cases_added" version 2
-            formerly "prompt_card.cases_added" version 1 with unchanged,
-        /// A test case has a new name, new assertions or a new threshold; its input and expectation are its identity.
-        CaseChanged(CaseChanged) = "prompt_card.case_changed" version 2
-            formerly "prompt_card.case_changed" version 1 with unchanged,
+        CasesAdded(CasesAdded) = "prompt_card.cases_added" version 3
+            formerly "prompt_card.cases_added" version 1 with unchanged
+            formerly "prompt_card.cases_added" version 2 with unchanged,
+        /// A test case has a new name, assertions, threshold, tags or metadata; its input and expectation are its identity.
+        CaseChanged(CaseChanged) = "prompt_card.case_changed" version 3
+            formerly "prompt_card.case_changed" version 1 with unchanged
+            formerly "prompt_card.case_changed" version 2 with unchanged,
         /// Test cases were removed; their past results stay.
         CasesRemoved(CasesRemoved) = "prompt_card.cases_removed" version 1,
     }
@@ -145,14 +147,14 @@ pub struct Archived {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Restored {}
 
-/// Payload of `prompt_card.cases_added` version 2.
+/// Payload of `prompt_card.cases_added` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct CasesAdded {
     /// The new cases, in the order they run.
     pub cases: Vec<TestCase>,
 }
 
-/// Payload of `prompt_card.case_changed` version 2.
+/// Payload of `prompt_card.case_changed` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct CaseChanged {
     /// The whole case as it is now.

@@ -36,6 +36,13 @@ pub struct TestCase {
     /// The score from which the case passes; without it every assertion has to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What people choose cases by, such as a split; sorted, without duplicates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The team's own fields; they reach neither the model nor the grading.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(extend("x-subject" = "subject"))]
+    pub metadata: Map<String, Value>,
 }
 
 /// A test case before it has its identity.
@@ -59,6 +66,12 @@ pub struct CaseDraft {
     /// The score from which the case passes.
     #[serde(default)]
     pub threshold: Option<f64>,
+    /// What people choose cases by, such as a split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The team's own fields.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
 }
 
 /// The data subject of a draft.
@@ -90,8 +103,17 @@ impl CaseDraft {
             expected_output: self.expected_output,
             assertions: self.assertions,
             threshold: self.threshold,
+            tags: sorted(self.tags),
+            metadata: self.metadata,
         }
     }
+}
+
+/// Tags as they are kept.
+pub(super) fn sorted(mut tags: Vec<String>) -> Vec<String> {
+    tags.sort();
+    tags.dedup();
+    tags
 }
 
 impl Guarded for TestCase {
@@ -154,7 +176,7 @@ impl PromptCardEvent {
 impl TestCaseId {
     /// The identity of a case: the question it asks (input) and the truth it knows (expected output).
     ///
-    /// Name, assertions and threshold are left out, so that a case stays itself, and its results comparable,
+    /// Name, assertions, threshold, tags and metadata are left out, so that a case stays itself, and its results comparable,
     /// when its grading gets better; its place in a file is left out, so that sorting a file changes nothing.
     #[must_use]
     pub fn derive(card: PromptCardId, input: &Map<String, Value>, expected_output: Option<&str>) -> Self {

@@ -79,7 +79,7 @@ fn add(cases: Vec<CaseDraft>) -> Command {
 }
 
 fn change(case_id: TestCaseId) -> Command {
-    Command::ChangeCase { case_id, name: None, assertions: None, threshold: None }
+    Command::ChangeCase { metadata: None, tags: None, case_id, name: None, assertions: None, threshold: None }
 }
 
 fn with_cases(cases: Vec<CaseDraft>) -> (Vec<Event>, Vec<TestCase>) {
@@ -400,6 +400,8 @@ fn a_case_changes_its_demands_and_stays_itself() {
     let id = cases[0].id;
     let card = || given::<PromptCard>(history.clone());
     let command = |name: Option<&str>, list: Option<Value>, threshold| Command::ChangeCase {
+        metadata: None,
+        tags: None,
         case_id: id,
         name: name.map(str::to_owned),
         assertions: list.map(assertions),
@@ -500,6 +502,8 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
             }
         }
         12 => Command::ChangeCase {
+            metadata: None,
+            tags: None,
             case_id: case_id(chance),
             name: chance.flip().then(|| text(chance)),
             assertions: chance.flip().then(|| assertions(demands(chance))),

@@ -15,13 +15,15 @@ use crate::event::events;
 use crate::ids::{ActorId, ScheduleId, TestRunId};
 use crate::test_run::RunTemplate;
 use crate::timestamp::Timestamp;
+use crate::upcast::unchanged;
 
 events! {
     /// What happened to a schedule.
     #[expect(clippy::large_enum_variant, reason = "few events are of schedules, and one is moved once")]
     pub enum ScheduleEvent in Schedule {
         /// Somebody made it; its runs are theirs.
-        Created(Created) = "schedule.created" version 1,
+        Created(Created) = "schedule.created" version 2
+            formerly "schedule.created" version 1 with unchanged,
         /// It is held back.
         Paused(Paused) = "schedule.paused" version 1,
         /// It goes on.
@@ -33,7 +35,7 @@ events! {
     }
 }
 
-/// Payload of `schedule.created` version 1.
+/// Payload of `schedule.created` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Created {
     /// How people call it.

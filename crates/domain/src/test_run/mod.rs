@@ -26,8 +26,9 @@ events! {
     #[expect(clippy::large_enum_variant, reason = "few events are of runs, and one is moved once")]
     pub enum TestRunEvent in TestRun {
         /// Somebody asked for the run; its executions follow from this event and the card's history.
-        Requested(Requested) = "test_run.requested" version 2
-            formerly "test_run.requested" version 1 with unchanged,
+        Requested(Requested) = "test_run.requested" version 3
+            formerly "test_run.requested" version 1 with unchanged
+            formerly "test_run.requested" version 2 with unchanged,
         /// Somebody stopped it, or the system gave it up; executions without a result will not get one.
         Cancelled(Cancelled) = "test_run.cancelled" version 3
             formerly "test_run.cancelled" version 1 with nobody_for_nil
@@ -37,7 +38,7 @@ events! {
     }
 }
 
-/// Payload of `test_run.requested` version 2.
+/// Payload of `test_run.requested` version 3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Requested {
     /// How people call the run; may be empty.
@@ -63,6 +64,12 @@ pub struct Requested {
     /// The score from which a case without a threshold of its own passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ModelSpec>,
+    /// The other cards' prompts that the run's prompts include, as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partials: Vec<Partial>,
     /// How many executions there are: versions x models x cases x repeats; at most so many where it is a retry.
     pub executions: u64,
     /// How important the run is beside others.
@@ -78,6 +85,19 @@ pub struct Requested {
     /// The schedule that asked, where no person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_id: Option<ScheduleId>,
+}
+
+/// A prompt of another card that prompts include by its name.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Partial {
+    /// As it stands in the templates: the card's title and a label, such as `greeting@production`.
+    pub name: String,
+    /// The other card.
+    pub card_id: PromptCardId,
+    /// The version of that card's stream that was read.
+    pub card_revision: i64,
+    /// The prompt version that had the label.
+    pub version: u32,
 }
 
 /// When and how long a run may work, and what it may cost; what is absent is not limited.

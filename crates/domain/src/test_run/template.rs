@@ -41,6 +41,9 @@ pub struct RunTemplate {
     /// The score from which a case without a threshold of its own passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ModelSpec>,
     /// How important the runs are beside others.
     #[serde(default)]
     pub lane: Lane,
@@ -84,6 +87,9 @@ impl RunTemplate {
             repeats: self.repeats,
             assertions: self.assertions.clone(),
             threshold: self.threshold,
+            grader: self.grader.clone(),
+            // Whoever knows other cards looks for them.
+            partials: Vec::new(),
             // The decision counts them.
             executions: 0,
             lane: self.lane,

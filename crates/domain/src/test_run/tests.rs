@@ -18,6 +18,8 @@ fn model(id: &str) -> ModelSpec {
 /// 2 versions x 2 models x 3 cases x 4 repeats; the executions are for the run to count.
 fn request() -> Requested {
     Requested {
+        grader: None,
+        partials: Vec::new(),
         name: "nightly".into(),
         card_id: PromptCardId(Uuid::from_u128(7)),
         card_revision: 9,

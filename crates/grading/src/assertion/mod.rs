@@ -257,6 +257,7 @@ impl Check {
             Err(why) => (false, format!("{} can't be evaluated: {why}", self.kind)),
         };
         Verdict {
+            judgements: Vec::new(),
             kind: self.kind.clone(),
             passed,
             score: measured.unwrap_or(if passed { 1.0 } else { 0.0 }),

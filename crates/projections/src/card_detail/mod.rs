@@ -97,6 +97,8 @@ struct SavedCase<'a> {
     expected_output: Option<&'a str>,
     assertions: &'a [Assertion],
     threshold: Option<f64>,
+    tags: &'a [String],
+    metadata: &'a Map<String, Value>,
     /// Whose data it is; then the fields that are theirs are sealed in here.
     subject: Option<&'a Subject>,
     created_at: Timestamp,
@@ -185,6 +187,8 @@ impl<'a> Changes<'a> {
             expected_output: case.expected_output.as_deref(),
             assertions: &case.assertions,
             threshold: case.threshold,
+            tags: &case.tags,
+            metadata: &case.metadata,
             subject: case.subject.as_ref(),
             created_at: recorded.recorded_at,
             removed: false,

@@ -58,6 +58,10 @@ pub struct CaseRow {
     pub assertions: Vec<Assertion>,
     /// The score from which it passes.
     pub threshold: Option<f64>,
+    /// What people choose it by.
+    pub tags: Vec<String>,
+    /// The team's own fields.
+    pub metadata: Map<String, Value>,
     /// Whose data it is made of, where it is a person's. Until it is revealed, what is theirs is empty.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "subject::shown")]
     pub subject: Option<Subject>,
@@ -78,6 +82,7 @@ impl Guarded for CaseRow {
         self.input = subject::field(&mut fields, "/input")?.unwrap_or_default();
         self.expected_output = subject::field(&mut fields, "/expected_output")?;
         self.assertions = subject::field(&mut fields, "/assertions")?.unwrap_or_default();
+        self.metadata = subject::field(&mut fields, "/metadata")?.unwrap_or_default();
         Ok(())
     }
 }
@@ -96,6 +101,8 @@ impl FromRow<'_, PgRow> for PlacedCase {
             expected_output: row.try_get("expected_output")?,
             assertions: row::json(row, "assertions")?,
             threshold: row.try_get("threshold")?,
+            tags: row::json(row, "tags")?,
+            metadata: row::json(row, "metadata")?,
             subject: row::json_opt(row, "subject")?,
             created_at: row::timestamp(row, "created_at")?,
         };
@@ -192,7 +199,7 @@ pub(crate) async fn cases_in<C: DerefMut<Target = PgConnection>>(
 ) -> Result<Page<CaseRow>, ReadError> {
     let after = cursor.map(|cursor| List::Cases.number(cursor)).transpose()?;
     let rows: Vec<PlacedCase> = sqlx::query_as(reader.sql(
-        "select case_id, ordinal, name, input, expected_output, assertions, threshold, subject, created_at
+        "select case_id, ordinal, name, input, expected_output, assertions, threshold, tags, metadata, subject, created_at
          from read.test_case
          where tenant_id = $1 and card_id = $2 and ordinal > $3 and not removed order by ordinal limit $4",
     ))

@@ -92,6 +92,11 @@ pub(crate) struct CaseDoc {
     assertions: Vec<AssertionDoc>,
     #[schema(required)]
     threshold: Option<f64>,
+    /// What people choose it by.
+    tags: Vec<String>,
+    /// The team's own fields.
+    #[schema(value_type = Object)]
+    metadata: Value,
     /// Whose data it is made of, where it is a person's.
     #[schema(required)]
     subject: Option<SubjectDoc>,

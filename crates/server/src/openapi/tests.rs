@@ -161,6 +161,8 @@ fn rows() -> Vec<(&'static str, Value)> {
         created_at: moment(),
     };
     let case = CaseRow {
+        tags: vec!["dev".to_owned()],
+        metadata: serde_json::Map::new(),
         id: TestCaseId(Uuid::nil()),
         name: String::new(),
         input: serde_json::Map::new(),

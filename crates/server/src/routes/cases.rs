@@ -58,7 +58,7 @@ pub(crate) enum Duplicates {
     /// Add nothing at all.
     #[default]
     Refuse,
-    /// Give the case that is there the new name, assertions and threshold.
+    /// Give the case that is there the new name, assertions, threshold, tags and metadata.
     Change,
 }
 
@@ -80,6 +80,12 @@ pub(crate) struct NewCase {
     assertions: Vec<Assertion>,
     /// The score from which it passes; without it every assertion has to hold.
     threshold: Option<f64>,
+    /// What people choose it by, such as a split.
+    #[serde(default)]
+    tags: Vec<String>,
+    /// The team's own fields; they reach neither the model nor the grading.
+    #[serde(default)]
+    metadata: Map<String, Value>,
 }
 
 /// What an import did.
@@ -107,6 +113,10 @@ pub(crate) struct CaseChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<f64>)]
     threshold: Option<Option<f64>>,
+    /// All of its tags.
+    tags: Option<Vec<String>>,
+    /// All of the team's own fields.
+    metadata: Option<Map<String, Value>>,
 }
 
 impl CommandBody for CaseChange {}
@@ -169,7 +179,7 @@ async fn add(
     Ok(of_command(Json(imported).into_response(), revision, executed.position.unwrap_or(done.position), duplicate))
 }
 
-/// Changes a case's name, assertions or threshold; its input and expected output are its identity.
+/// Changes a case's name, assertions, threshold, tags or metadata; its input and expected output are its identity.
 #[utoipa::path(patch, path = "/cards/{card_id}/cases/{case_id}", tag = "cases", request_body = CaseChange,
     params(("card_id" = Uuid, Path), ("case_id" = Uuid, Path)),
     responses((status = 200, body = CardDoc, description = "The card")))]
@@ -178,9 +188,10 @@ async fn change(
     Path((id, case_id)): Path<(PromptCardId, TestCaseId)>,
     mut command: Command<CaseChange>,
 ) -> Result<Response, Problem> {
-    let CaseChange { name, assertions, threshold } = &mut command.body;
+    let CaseChange { name, assertions, threshold, tags, metadata } = &mut command.body;
     let (name, assertions, threshold) = (name.take(), assertions.take(), threshold.take());
-    let change = PromptCardCommand::ChangeCase { case_id, name, assertions, threshold };
+    let (tags, metadata) = (tags.take(), metadata.take());
+    let change = PromptCardCommand::ChangeCase { case_id, name, assertions, threshold, tags, metadata };
     act(&state, id, &command, Action::WriteCard, change).await
 }
 
@@ -223,6 +234,8 @@ async fn drafts(
 impl NewCase {
     fn into_draft(self, subject: Option<DraftSubject>) -> CaseDraft {
         CaseDraft {
+            metadata: self.metadata,
+            tags: self.tags,
             subject,
             name: self.name.unwrap_or_default(),
             input: self.input,

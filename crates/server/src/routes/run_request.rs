@@ -64,6 +64,9 @@ pub(crate) struct NewRun {
     assertions: Vec<Assertion>,
     /// The score from which a case without a threshold of its own passes.
     threshold: Option<f64>,
+    /// The model that judges where an assertion names none.
+    #[schema(value_type = Option<ModelSpecDoc>)]
+    grader: Option<ModelSpec>,
     #[serde(default)]
     #[schema(value_type = Option<crate::openapi::answers::Lane>)]
     lane: Lane,
@@ -88,6 +91,7 @@ impl NewRun {
     pub(super) fn into_template(self) -> RunTemplate {
         let Self { start_within_seconds, budget, not_before, cache, .. } = self;
         RunTemplate {
+            grader: self.grader,
             card_id: self.card_id,
             name: self.name,
             versions: self.versions,
@@ -142,7 +146,8 @@ pub(crate) fn check_template(
     };
     check_name(&template.name)?;
     check_threshold(template.threshold)?;
-    check_models(&template.models)?;
+    check_models("models", &template.models)?;
+    check_models("grader", template.grader.as_slice())?;
     let requested =
         template.resolve(card, card_revision, requested_by).map_err(|rejection| unresolved(template, rejection))?;
     check_prompts_size(card, &requested.versions)?;
@@ -188,13 +193,16 @@ fn check_threshold(threshold: Option<f64>) -> Result<(), Problem> {
     Err(Problem::unprocessable("out_of_range", message).field("threshold", message))
 }
 
-fn check_models(models: &[ModelSpec]) -> Result<(), Problem> {
+fn check_models(field: &str, models: &[ModelSpec]) -> Result<(), Problem> {
     // A longer list is refused by the domain; its models need not be read.
     let checked = models.iter().take(limits::RUN_MODELS_MAX).enumerate();
     let errors: Vec<FieldError> = checked
         .filter_map(|(nth, model)| {
             let message = wrong_with(model)?;
-            Some(FieldError { field: format!("models[{nth}]"), message })
+            Some(FieldError {
+                field: if field == "models" { format!("models[{nth}]") } else { field.to_owned() },
+                message,
+            })
         })
         .take(FIELD_ERRORS_MAX)
         .collect();

@@ -294,6 +294,7 @@ fn new_run(suite: &Suite, synced: sync::Synced) -> Result<NewRun, CliError> {
         repeats: suite.repeats,
         assertions: suite.assertions.clone(),
         threshold: suite.threshold,
+        grader: suite.grader.clone(),
         lane: Lane::name(suite.lane),
     };
     let bytes = serde_json::to_string(&request).map_or(0, |json| json.len());

@@ -1,7 +1,7 @@
 //! What the command line changes about a suite: models, cases, repeats, name and lane.
 
 use pcs_domain::limits;
-use pcs_domain::model::{ModelParams, ModelSpec};
+use pcs_domain::model::ModelSpec;
 use pcs_domain::test_run::Lane;
 use pcs_providers::ProviderKind;
 
@@ -70,8 +70,7 @@ fn chosen_by(known: &[ModelSpec], name: &str) -> Result<Vec<ModelSpec>, CliError
     let kind = ProviderKind::parse(name.split_once(':').map_or(name, |(provider, _)| provider));
     let has_model = name.split_once(':').is_some_and(|(_, model)| !model.trim().is_empty());
     if kind.is_some_and(|kind| has_model || BARE_PROVIDERS.contains(&kind)) {
-        let params = ModelParams::default();
-        return Ok(vec![ModelSpec { id: name.to_owned(), label: None, base_url: None, params, script: None }]);
+        return Ok(vec![ModelSpec::of_id(name)]);
     }
     let names: Vec<&str> = known.iter().map(ModelSpec::name).collect();
     let mend = match nearest(name, &names) {
@@ -116,7 +115,7 @@ mod tests {
 
     fn model(id: &str, label: Option<&str>) -> ModelSpec {
         let label = label.map(str::to_owned);
-        ModelSpec { id: id.to_owned(), label, base_url: None, params: ModelParams::default(), script: None }
+        ModelSpec { label, ..ModelSpec::of_id(id) }
     }
 
     fn chosen(asked: &[&str]) -> Result<Vec<String>, String> {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value};
+
 use super::{Decision, OnDuplicate, PromptCardRejection};
 use crate::assertion::Assertion;
 use crate::ids::{PromptCardId, TestCaseId};
 use crate::limits;
+use crate::prompt_card::test_case::sorted;
 use crate::prompt_card::{
     Card, CaseChanged, CaseDraft, CasesAdded, CasesRemoved, PromptCardEvent as Event, TestCase, details,
 };
@@ -50,7 +53,12 @@ pub(super) fn added(card: &Card, id: PromptCardId, drafts: Vec<CaseDraft>, on_du
 }
 
 fn same_demands(there: &TestCase, new: &TestCase, numbered: bool) -> bool {
-    there.assertions == new.assertions && there.threshold == new.threshold && (numbered || there.name == new.name)
+    let same_words = numbered || there.name == new.name;
+    same_words
+        && there.assertions == new.assertions
+        && there.threshold == new.threshold
+        && there.tags == new.tags
+        && there.metadata == new.metadata
 }
 
 /// Splits an import over events of bounded size; the command's events are still appended as one.
@@ -73,13 +81,17 @@ fn split_by_size(cases: Vec<TestCase>) -> Vec<Event> {
     events
 }
 
-pub(super) fn changed(
-    card: &Card,
-    case_id: TestCaseId,
-    name: Option<String>,
-    assertions: Option<Vec<Assertion>>,
-    threshold: Option<Option<f64>>,
-) -> Decision {
+/// What becomes different of a case; what is absent stays.
+pub(super) struct CaseChange {
+    pub(super) name: Option<String>,
+    pub(super) assertions: Option<Vec<Assertion>>,
+    pub(super) threshold: Option<Option<f64>>,
+    pub(super) tags: Option<Vec<String>>,
+    pub(super) metadata: Option<Map<String, Value>>,
+}
+
+pub(super) fn changed(card: &Card, case_id: TestCaseId, change: CaseChange) -> Decision {
+    let CaseChange { name, assertions, threshold, tags, metadata } = change;
     let there = card.cases.get(&case_id).ok_or(PromptCardRejection::NoSuchCase { case_id })?;
     if there.subject.as_ref().is_some_and(|subject| subject.guard.is_shredded()) {
         return Err(PromptCardRejection::Shredded { case_id });
@@ -99,6 +111,14 @@ pub(super) fn changed(
     if let Some(threshold) = threshold {
         details::threshold(threshold)?;
         case.threshold = threshold;
+    }
+    if let Some(tags) = tags {
+        details::case_tags(&tags)?;
+        case.tags = sorted(tags);
+    }
+    if let Some(metadata) = metadata {
+        details::case_metadata(&metadata)?;
+        case.metadata = metadata;
     }
     details::case_size(&case)?;
     Ok(super::changed(case != *there, Event::CaseChanged(CaseChanged { case })))

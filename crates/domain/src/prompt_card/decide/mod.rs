@@ -69,6 +69,10 @@ pub enum PromptCardCommand {
         assertions: Option<Vec<Assertion>>,
         /// Its new threshold, or none to keep it; an inner none takes it away.
         threshold: Option<Option<f64>>,
+        /// Its new tags, or none to keep them.
+        tags: Option<Vec<String>>,
+        /// Its new metadata, or none to keep them.
+        metadata: Option<Map<String, Value>>,
     },
     /// Take cases away.
     RemoveCases {
@@ -287,8 +291,8 @@ fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
         }
         PromptCardCommand::Restore => Ok(Vec::new()),
         PromptCardCommand::AddCases { card: id, cases, on_duplicate } => cases::added(card, id, cases, on_duplicate),
-        PromptCardCommand::ChangeCase { case_id, name, assertions, threshold } => {
-            cases::changed(card, case_id, name, assertions, threshold)
+        PromptCardCommand::ChangeCase { case_id, name, assertions, threshold, tags, metadata } => {
+            cases::changed(card, case_id, cases::CaseChange { name, assertions, threshold, tags, metadata })
         }
         PromptCardCommand::RemoveCases { case_ids } => cases::removed(card, case_ids),
     }

@@ -155,6 +155,7 @@ fn schedule_row() -> ScheduleRow {
 
 fn created() -> Created {
     let run = RunTemplate {
+        grader: None,
         card_id: PromptCardId(Uuid::nil()),
         name: String::new(),
         versions: Vec::new(),
