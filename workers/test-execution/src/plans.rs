@@ -28,7 +28,8 @@ pub(crate) struct CompiledPlan {
 
 impl CompiledPlan {
     fn compile(plan: RunPlan) -> Self {
-        let parse = |source: String| Template::parse(&source).map_err(|error| error.to_string());
+        let partials = plan.partials;
+        let parse = |source: String| Template::parse_prompt(&source, &partials).map_err(|error| error.to_string());
         Self {
             prompts: plan.prompts.into_iter().map(|(version, source)| (version, parse(source))).collect(),
             models: plan.models,

@@ -1,6 +1,7 @@
 //! Asks `pcs-grading` whether the prompt and the assertions mean anything, before anything is sent.
 
 use pcs_domain::assertion::Assertion;
+use pcs_grading::template::{Partials, included};
 use pcs_grading::{AssertionError, Check, KNOWN_KINDS, Template};
 
 use super::cases::SuiteCase;
@@ -41,7 +42,11 @@ fn known_kinds() -> String {
 
 /// Whether the prompt is a template, and each case has a value for each of its variables.
 pub(crate) fn prompt(source: &Source, place: Place, prompt: &str, cases: &[SuiteCase]) -> Result<(), SuiteError> {
-    let template = Template::parse(prompt)
+    if included(prompt).is_ok_and(|names| !names.is_empty()) {
+        // The server knows the prompts that it includes, and looks before anything runs.
+        return Ok(());
+    }
+    let template = Template::parse_prompt(prompt, &Partials::new())
         .map_err(|error| source.error(place, format!("the prompt is not a template: {error}"), "mend the template"))?;
     let lacking = |case: &SuiteCase| template.missing(&case.draft.input).into_iter().next();
     let Some((first, variable)) = cases.iter().find_map(|case| lacking(case).map(|variable| (case, variable))) else {

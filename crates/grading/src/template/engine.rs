@@ -1,6 +1,7 @@
 //! minijinja, set up with Nunjucks' habits and with limits: no loader, no escaping, no undefined values in the text.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +11,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Undefi
 use serde_json::{Map, Value as Json};
 
 use super::text::{self, PrintError};
-use super::{FUEL_MAX, RENDERED_BYTES_MAX};
+use super::{FUEL_MAX, Partials, RENDERED_BYTES_MAX};
 
 /// The name of the one template of an environment.
 pub(super) const NAME: &str = "template";
@@ -49,16 +50,20 @@ pub(super) fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
 }
 
-/// An environment with this template. The shared parts are reference counted, so it is cheap.
-pub(super) fn with_template(source: &str) -> Result<Environment<'static>, Error> {
+/// An environment with this template and what it includes. The shared parts are reference counted, so it is cheap.
+pub(super) fn with_templates(source: &str, included: &Partials) -> Result<Environment<'static>, Error> {
     let mut environment = shared().clone();
+    for (name, source) in included {
+        environment.add_template_owned(name.clone(), source.clone())?;
+    }
     environment.add_template_owned(NAME, source.to_owned())?;
     Ok(environment)
 }
 
 /// The variables that the template does not set itself.
-pub(super) fn variables(environment: &Environment<'static>) -> BTreeSet<String> {
-    let names = environment.get_template(NAME).map(|template| template.undeclared_variables(false)).unwrap_or_default();
+pub(super) fn variables(environment: &Environment<'static>, template: &str) -> BTreeSet<String> {
+    let names =
+        environment.get_template(template).map(|template| template.undeclared_variables(false)).unwrap_or_default();
     names.into_iter().filter(|name| shared().globals().all(|(global, _)| global != name)).collect()
 }
 
@@ -105,6 +110,11 @@ pub(super) fn render(environment: &Environment<'static>, context: Value) -> Resu
 
 /// What has no value, such as `user.name`, where that is why rendering failed.
 pub(super) fn undefined_expression(error: &Error) -> Option<&str> {
+    // What goes wrong in an included template is the reason of an error of the including one.
+    let inner = error.source().and_then(|source| source.downcast_ref::<Error>());
+    if let Some(found) = inner.and_then(undefined_expression) {
+        return Some(found);
+    }
     // minijinja says "`user.name` is undefined", or puts that in parentheses behind another message.
     let detail = error.detail()?;
     let end = detail.rfind("` is undefined")?;

@@ -1,18 +1,22 @@
 //! Templates of prompts and of expected values: Nunjucks' notation as people know it, rendered by minijinja.
 
 mod engine;
+mod includes;
 mod lex;
+mod structured;
 mod text;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{Environment, Error, ErrorKind};
 use serde_json::{Map, Value};
 
+pub use self::includes::included;
 use self::lex::Piece;
+use self::structured::Structured;
 pub(crate) use self::text::number_text;
 
 /// Largest text that a template may become, in bytes: a prompt of 1 MiB with large variables fits.
@@ -35,7 +39,12 @@ enum Form {
     Plain(Vec<Piece>),
     /// Everything else: an environment of its own, for minijinja ties a template's source to its environment.
     Full(Box<Environment<'static>>),
+    /// JSON, such as a list of chat messages: each of its texts is a template.
+    Structured(Structured),
 }
+
+/// The prompts of other cards that templates may include, by the names that they have there: `{% include "name@label" %}`.
+pub type Partials = BTreeMap<String, String>;
 
 /// Why a template can't be parsed or rendered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -56,6 +65,16 @@ pub enum TemplateError {
         /// The line, from 1.
         line: usize,
         /// The name.
+        name: String,
+    },
+    /// It includes what there is not.
+    #[error(
+        "line {line} of the template: there is no prompt {name:?} to include; write the title of a card and a label, such as \"greeting@production\""
+    )]
+    UnknownPartial {
+        /// The line, from 1.
+        line: usize,
+        /// What it includes.
         name: String,
     },
     /// The template is too deep for its parser.
@@ -100,12 +119,32 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] with the line, for wrong notation, unknown filters and templates beyond the limits.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        Self::parse_flat(source, &Partials::new())
+    }
+
+    /// Parses a prompt, which may include others. Where it is JSON, each of its texts is a template.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], also for what it includes; and where it includes what is not among the partials.
+    pub fn parse_prompt(source: &str, partials: &Partials) -> Result<Self, TemplateError> {
+        match Structured::parse(source, partials)? {
+            Some(structured) => {
+                let variables = structured.variables();
+                Ok(Self { form: Form::Structured(structured), variables })
+            }
+            None => Self::parse_flat(source, partials),
+        }
+    }
+
+    fn parse_flat(source: &str, partials: &Partials) -> Result<Self, TemplateError> {
         if let Some(pieces) = lex::plain_pieces(source)? {
             let variables = pieces.iter().filter_map(Piece::variable).map(str::to_owned).collect();
             return Ok(Self { form: Form::Plain(pieces), variables });
         }
-        let environment = engine::with_template(source).map_err(|error| TemplateError::from_engine(&error))?;
-        let variables = engine::variables(&environment);
+        let used = includes::all(source, partials)?;
+        let environment = engine::with_templates(source, &used).map_err(|error| TemplateError::from_engine(&error))?;
+        let mut variables = engine::variables(&environment, engine::NAME);
+        variables.extend(used.keys().flat_map(|name| engine::variables(&environment, name)));
         Ok(Self { form: Form::Full(Box::new(environment)), variables })
     }
 
@@ -138,6 +177,7 @@ impl Template {
         match &self.form {
             Form::Plain(_) => self.variables.iter().filter(|name| !input.contains_key(*name)).cloned().collect(),
             Form::Full(environment) => self.missing_by_trial(environment, input),
+            Form::Structured(structured) => structured.missing(input),
         }
     }
 
@@ -183,6 +223,7 @@ impl Template {
                 let text = engine::render(environment, context).map_err(|error| TemplateError::from_engine(&error))?;
                 Ok(Cow::Owned(text))
             }
+            Form::Structured(structured) => structured.render(input).map(Cow::Owned),
         }
     }
 
@@ -194,7 +235,7 @@ impl Template {
                 [Piece::Text(text)] => Some(text),
                 _ => None,
             },
-            Form::Full(_) => None,
+            Form::Full(_) | Form::Structured(_) => None,
         }
     }
 }

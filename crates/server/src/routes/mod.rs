@@ -9,6 +9,7 @@ pub(crate) mod cases;
 pub(crate) mod runs;
 pub(crate) mod jobs;
 mod subjects;
+pub(crate) mod partials;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;

@@ -11,10 +11,12 @@ use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
 use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Terms};
+use pcs_grading::template::Partials;
 use pcs_grading::{Check, Template};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::partials::Included;
 use crate::edge::command::CommandBody;
 use crate::openapi::{AssertionDoc, ModelSpecDoc};
 use crate::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
@@ -88,7 +90,7 @@ pub(crate) struct NewRun {
 impl CommandBody for NewRun {}
 
 impl NewRun {
-    pub(super) fn into_template(self) -> RunTemplate {
+    pub(crate) fn into_template(self) -> RunTemplate {
         let Self { start_within_seconds, budget, not_before, cache, .. } = self;
         RunTemplate {
             grader: self.grader,
@@ -108,8 +110,9 @@ impl NewRun {
 }
 
 /// A run's templates travel to the workers in one message.
-fn check_prompts_size(card: &Card, versions: &[u32]) -> Result<(), Problem> {
-    let bytes: usize = versions.iter().filter_map(|version| card.prompts.get(version)).map(String::len).sum();
+fn check_prompts_size(card: &Card, versions: &[u32], partials: &Partials) -> Result<(), Problem> {
+    let prompts = versions.iter().filter_map(|version| card.prompts.get(version));
+    let bytes: usize = prompts.chain(partials.values()).map(String::len).sum();
     if bytes <= limits::RUN_PROMPTS_BYTES_MAX {
         return Ok(());
     }
@@ -122,22 +125,13 @@ fn once() -> u16 {
     1
 }
 
-/// The run that the request asks for, checked against the card as it is at this revision.
-pub(crate) fn check(
-    request: NewRun,
-    card: &PromptCard,
-    card_revision: i64,
-    requested_by: ActorId,
-) -> Result<Requested, Problem> {
-    check_template(&request.into_template(), card, card_revision, requested_by)
-}
-
 /// The run that a template asks for now, checked against the card as it is at this revision.
-pub(crate) fn check_template(
+pub(crate) fn check(
     template: &RunTemplate,
     card: &PromptCard,
     card_revision: i64,
     requested_by: ActorId,
+    included: Included,
 ) -> Result<Requested, Problem> {
     let card = match card {
         PromptCard::Absent => return Err(PromptCardRejection::NotFound.into()),
@@ -148,16 +142,17 @@ pub(crate) fn check_template(
     check_threshold(template.threshold)?;
     check_models("models", &template.models)?;
     check_models("grader", template.grader.as_slice())?;
-    let requested =
+    let mut requested =
         template.resolve(card, card_revision, requested_by).map_err(|rejection| unresolved(template, rejection))?;
-    check_prompts_size(card, &requested.versions)?;
+    check_prompts_size(card, &requested.versions, &included.texts)?;
     let cases: Vec<&TestCase> = match &requested.case_ids {
         Some(ids) => ids.iter().filter_map(|id| card.cases.get(id)).collect(),
         None => card.cases_in_order().collect(),
     };
     check_subjects(&cases)?;
     check_assertions(&requested.assertions, &cases)?;
-    check_variables(card, &requested.versions, &cases)?;
+    check_variables(card, &requested.versions, &included.texts, &cases)?;
+    requested.partials = included.pinned;
     Ok(requested)
 }
 
@@ -286,11 +281,11 @@ fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Pro
 }
 
 /// Every variable of every version has a value in every case.
-fn check_variables(card: &Card, versions: &[u32], cases: &[&TestCase]) -> Result<(), Problem> {
+fn check_variables(card: &Card, versions: &[u32], partials: &Partials, cases: &[&TestCase]) -> Result<(), Problem> {
     let mut templates = Vec::with_capacity(versions.len());
     for version in versions.iter().take(limits::RUN_VERSIONS_MAX) {
         let prompt = card.prompts.get(version).map_or("", String::as_str);
-        let template = Template::parse(prompt).map_err(|error| {
+        let template = Template::parse_prompt(prompt, partials).map_err(|error| {
             let message = format!("version {version}: {error}");
             Problem::unprocessable("invalid_template", &message).field("versions", &message)
         })?;

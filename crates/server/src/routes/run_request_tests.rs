@@ -46,7 +46,7 @@ fn request(more: Value) -> NewRun {
 }
 
 fn checked(card: &PromptCard, more: Value) -> Result<Requested, (u16, &'static str, Vec<FieldError>)> {
-    check(request(more), card, 2, ActorId(Uuid::nil()))
+    check(&request(more).into_template(), card, 2, ActorId(Uuid::nil()), Included::default())
         .map_err(|problem| (problem.status.as_u16(), problem.code, problem.errors))
 }
 

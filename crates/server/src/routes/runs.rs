@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::cards::{ReadQuery, Reason};
+use super::partials;
 use super::run_request::{self, NewRun};
 use super::{at, is_of_another_kind, past, run_answer, wait, with_revision};
 use crate::edge::as_of::AsOf;
@@ -110,11 +111,12 @@ async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Resul
     })?;
     // Templates and assertions are checked against what the cases really say.
     state.store().reveal_state(principal.tenant, &mut card).await?;
-    let account = principal.account_id;
+    let (account, template) = (principal.account_id, body.into_template());
+    let included = partials::find(state, principal.tenant, &template, &card, revision).await?;
     let place = state.run_checks().clone().acquire_owned().await;
     let checked = tokio::task::spawn_blocking(move || {
         let _place = place;
-        run_request::check(body, &card, revision, account)
+        run_request::check(&template, &card, revision, account, included)
     });
     checked.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))
 }

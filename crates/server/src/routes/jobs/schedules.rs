@@ -26,6 +26,7 @@ use crate::openapi::answers::PageOf;
 use crate::openapi::jobs::{ScheduleAnswer, ScheduleDoc};
 use crate::problem::Problem;
 use crate::routes::cards::ReadQuery;
+use crate::routes::partials;
 use crate::routes::run_request::{self, NewRun};
 use crate::routes::{at, of_command};
 use crate::state::AppState;
@@ -81,7 +82,14 @@ async fn create(State(state): State<AppState>, command: Command<NewSchedule>) ->
     let id = ScheduleId(Uuid::new_v5(&context.command_id.0, b"schedule"));
     let run = body.run.into_template();
     let card = state.store().load::<PromptCard>(principal.tenant, run.card_id.0).await?;
-    run_request::check_template(&run, &card.state, card.revision, principal.account_id)?;
+    let included = partials::find(&state, principal.tenant, &run, &card.state, card.revision).await?;
+    if let Some(partial) = included.pinned.first() {
+        // Whoever asks for the runs of schedules does not look for other cards.
+        let message =
+            format!("the prompt includes {:?}, and prompts of schedules can't include others yet", partial.name);
+        return Err(Problem::unprocessable("partial_in_schedule", &message).field("run.versions", &message));
+    }
+    run_request::check(&run, &card.state, card.revision, principal.account_id, included)?;
     let NewSchedule { name, cron, time_zone, missed, .. } = body;
     let created = Created { name, cron, time_zone, missed, run, created_by: principal.account_id };
     let create = ScheduleCommand::Create(Box::new(created));
