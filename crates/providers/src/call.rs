@@ -9,6 +9,8 @@ use pcs_domain::limits::ERROR_BYTES_MAX;
 use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
+use crate::embedding::{EmbedRequest, Embeddings};
+
 /// Which attempt of which execution a call is for; what a scripted model does is drawn from it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallKey {
@@ -82,6 +84,15 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Why there is no answer.
     async fn call(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError>;
+
+    /// Turns texts into vectors. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// Why there are none; most models that are no models have none.
+    async fn embed(&self, request: &EmbedRequest<'_>) -> Result<Embeddings, CallError> {
+        let message = format!("{} has no embeddings; openai and ollama have", request.model.provider());
+        Err(CallError::new(FailureClass::UnknownModel, message))
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use pcs_domain::ports::{Clock, System};
 use crate::call::{CallError, ChatRequest, Provider};
 use crate::config::{GatewayConfig, GatewayError};
 use crate::echo::Echo;
+use crate::embedding::{EmbedRequest, Embeddings};
 use crate::kind::ProviderKind;
 use crate::recorded::Recorded;
 use crate::redact::Redactor;
@@ -51,6 +52,18 @@ impl Gateway {
         self.ask(request).await.map_err(|error| self.redactor.clean(error))
     }
 
+    /// Turns texts into vectors.
+    ///
+    /// # Errors
+    /// [`CallError`] says why there are none; its class says whether another attempt could go better.
+    pub async fn embed(&self, request: &EmbedRequest<'_>) -> Result<Embeddings, CallError> {
+        let vectors = async {
+            let provider = self.provider(request.model)?;
+            within(request.deadline, request.model, provider.embed(request)).await
+        };
+        vectors.await.map_err(|error| self.redactor.clean(error))
+    }
+
     /// Finds what is wrong with a model before it is asked: its provider, address, credential, script, set.
     ///
     /// # Errors
@@ -61,13 +74,7 @@ impl Gateway {
 
     async fn ask(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError> {
         let provider = self.provider(request.model)?;
-        let own = request.model.params.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
-        let deadline = request.deadline.min(own);
-        let Ok(result) = tokio::time::timeout(deadline, provider.call(request)).await else {
-            let message = format!("no complete answer within {} ms", deadline.as_millis());
-            return Err(CallError::new(FailureClass::Timeout, message));
-        };
-        let answer = result?;
+        let answer = within(request.deadline, request.model, provider.call(request)).await?;
         if answer.output.len() > OUTPUT_BYTES_MAX {
             return Err(output_too_large(answer.output.len()));
         }
@@ -92,6 +99,20 @@ impl Gateway {
         provider.check(model)?;
         Ok(provider.as_ref())
     }
+}
+
+/// What a call answers before its deadline; the model's own may be earlier.
+async fn within<T>(
+    deadline: Duration,
+    model: &ModelSpec,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let own = model.params.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+    let deadline = deadline.min(own);
+    tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
+        let message = format!("no complete answer within {} ms", deadline.as_millis());
+        Err(CallError::new(FailureClass::Timeout, message))
+    })
 }
 
 /// The registry: one arm per kind.

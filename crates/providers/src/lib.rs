@@ -2,9 +2,11 @@
 //!
 //! Read in this order: [`ChatRequest`] and [`CallError`] are what goes in and what comes out, [`ProviderKind`] is the
 //! list of providers, [`Gateway`] picks one and holds the rules that all of them share. The gateway never tries again:
-//! a retry is an event of the execution, decided by the domain. `genai` is used in `wire.rs` and nowhere else.
+//! a retry is an event of the execution, decided by the domain. `genai` is used in `wire.rs` and its folder, and nowhere else.
 
 mod call;
+mod embedding;
+mod messages;
 mod kind;
 mod config;
 mod gateway;
@@ -21,6 +23,7 @@ mod estimate;
 
 pub use call::{CallError, CallKey, ChatRequest, Provider};
 pub use config::{GatewayConfig, GatewayError, Secret};
+pub use embedding::{EmbedRequest, Embeddings};
 pub use estimate::{call_deadline, call_tokens};
 pub use gateway::Gateway;
 pub use kind::ProviderKind;

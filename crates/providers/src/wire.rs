@@ -4,6 +4,8 @@
 //! read an effort out of a model's name, and let a stream end without an end mark pass for an answer. It also logs
 //! the bodies of errors at level `error` under the target `genai`, so telemetry has to keep that target off.
 
+mod embed;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,9 +29,11 @@ use tokio::sync::Semaphore;
 
 use crate::call::{CallError, ChatRequest, Provider};
 use crate::config::{GatewayConfig, GatewayError};
+use crate::embedding::{EmbedRequest, Embeddings};
 use crate::endpoint::{Endpoints, Target, is_loopback};
 use crate::gateway::output_too_large;
 use crate::kind::ProviderKind;
+use crate::messages::{Message, Role, messages};
 use crate::prices::{Prices, Tokens};
 use crate::refusal;
 
@@ -109,6 +113,10 @@ impl Provider for Wire {
             cached: false,
         })
     }
+
+    async fn embed(&self, request: &EmbedRequest<'_>) -> Result<Embeddings, CallError> {
+        self.vectors(request).await
+    }
 }
 
 impl Wire {
@@ -120,12 +128,12 @@ impl Wire {
     async fn converse(&self, request: &ChatRequest<'_>, target: &Target) -> Result<(String, StreamEnd), CallError> {
         let client = if is_loopback(&target.url) { &self.network.loopback } else { &self.network.outward };
         let params = &request.model.params;
-        let mut question = GenaiRequest::new(vec![ChatMessage::user(request.prompt)]);
+        let mut question = GenaiRequest::new(messages(request.prompt)?.into_iter().map(chat_message).collect());
         if let Some(system) = &params.system {
             question = question.with_system(system.as_str());
         }
         // A whole target leaves nothing to be looked up: neither address nor key can come from the environment.
-        let service = service_target(self.kind, target, request.model.model());
+        let service = service_target(self.kind, target, request.model.model(), "chat/completions");
         let options = self.options(params);
         let opened = client.exec_chat_stream(service, question, Some(&options)).await;
         let mut stream = opened.map_err(|error| self.explain(error, target, 0))?.stream;
@@ -197,7 +205,15 @@ impl Wire {
     }
 }
 
-fn service_target(kind: ProviderKind, target: &Target, model: &str) -> ServiceTarget {
+fn chat_message(message: Message) -> ChatMessage {
+    match message.role {
+        Role::System => ChatMessage::system(message.text),
+        Role::User => ChatMessage::user(message.text),
+        Role::Assistant => ChatMessage::assistant(message.text),
+    }
+}
+
+fn service_target(kind: ProviderKind, target: &Target, model: &str, path: &str) -> ServiceTarget {
     let adapter = match kind {
         ProviderKind::Anthropic => AdapterKind::Anthropic,
         ProviderKind::Gemini => AdapterKind::Gemini,
@@ -210,9 +226,7 @@ fn service_target(kind: ProviderKind, target: &Target, model: &str) -> ServiceTa
         Some(key) => AuthData::from_single(key.expose()),
         None if kind == ProviderKind::Ollama => AuthData::None,
         // Without a key there is no header for one, rather than one with a made-up key.
-        None => {
-            AuthData::RequestOverride { url: format!("{}chat/completions", target.url), headers: Headers::default() }
-        }
+        None => AuthData::RequestOverride { url: format!("{}{path}", target.url), headers: Headers::default() },
     };
     ServiceTarget {
         endpoint: Endpoint::from_owned(target.url.as_str()),
