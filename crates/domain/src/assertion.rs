@@ -138,4 +138,11 @@ impl Grade {
     pub fn judges_cost_micro_usd(&self) -> u64 {
         self.verdicts.iter().flat_map(|verdict| &verdict.judgements).filter_map(|call| call.cost_micro_usd).sum()
     }
+
+    /// Tokens of all that judges were asked and answered.
+    #[must_use]
+    pub fn judges_tokens(&self) -> u64 {
+        let calls = self.verdicts.iter().flat_map(|verdict| &verdict.judgements);
+        calls.map(|call| call.input_tokens.saturating_add(call.output_tokens)).fold(0, u64::saturating_add)
+    }
 }

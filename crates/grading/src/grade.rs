@@ -2,15 +2,20 @@
 
 use std::borrow::Cow;
 
-use pcs_domain::assertion::{Grade, Verdict};
+use pcs_domain::assertion::{Assertion, Grade, Verdict};
 use pcs_domain::execution::Answer;
 use pcs_domain::prompt_card::TestCase;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::assertion::{Check, Subject};
 
 /// The name under which assertions find the case's expected output.
 const EXPECTED_OUTPUT: &str = "expected_output";
+/// The meaning that this build gives to assertions: raised with each change that turns a verdict.
+const SEMANTICS: u32 = 1;
+/// Hex digits of a grader's hash.
+const VERSION_DIGITS: usize = 16;
 /// How far below its threshold a score may be by rounding: seven verdicts of weight 0.1 are 0.7 of ten.
 const ROUNDING: f64 = 1e-9;
 
@@ -27,20 +32,30 @@ pub fn grade(
     answer: &Answer,
 ) -> Grade {
     let variables = variables(case);
-    let subject = Subject {
-        output: &answer.output,
-        latency_ms: answer.latency_ms,
-        cost_micro_usd: answer.cost_micro_usd,
-        finish_reason: answer.finish_reason.as_deref(),
-        variables: &variables,
-    };
-    let verdicts: Vec<Verdict> = run_checks.iter().chain(case_checks).map(|check| check.verdict(&subject)).collect();
+    let subject = Subject::of(answer, &variables);
+    let verdicts = run_checks.iter().chain(case_checks).map(|check| check.verdict(&subject)).collect();
+    conclude(case, run_threshold, verdicts)
+}
+
+/// The grade that verdicts make: by its threshold, the case's or else the run's, or by all of them.
+#[must_use]
+pub fn conclude(case: &TestCase, run_threshold: Option<f64>, verdicts: Vec<Verdict>) -> Grade {
     let score = score(&verdicts);
     let passed = match case.threshold.or(run_threshold) {
         Some(threshold) => score >= threshold - ROUNDING,
         None => verdicts.iter().all(|verdict| verdict.passed || verdict.weight == 0.0),
     };
-    Grade { grader: None, passed, score, verdicts }
+    Grade { passed, score, verdicts, grader: None }
+}
+
+/// The version of what grades a case's outputs: a hash of the demands on them, and of the meaning that they have here.
+#[must_use]
+pub fn grader_version(run_assertions: &[Assertion], run_threshold: Option<f64>, case: &TestCase) -> String {
+    let demands = (run_assertions, &case.assertions, case.threshold.or(run_threshold));
+    let text = serde_json::to_vec(&demands).unwrap_or_default();
+    let mut hash = hex::encode(Sha256::digest(&text));
+    hash.truncate(VERSION_DIGITS);
+    format!("{SEMANTICS}-{hash}")
 }
 
 /// What a case's assertions can refer to: its input, and its expected output where it has one.
@@ -74,7 +89,6 @@ fn score(verdicts: &[Verdict]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcs_domain::assertion::Assertion;
     use pcs_domain::ids::TestCaseId;
     use serde_json::json;
 

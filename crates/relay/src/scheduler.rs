@@ -301,9 +301,7 @@ impl<'a> Page<'a> {
                 let sum = self.tally.entry(e.cell.run_id).or_default();
                 sum.passed += u64::from(e.grade.passed);
                 sum.failed += u64::from(!e.grade.passed);
-                sum.cost_micro_usd = sum.cost_micro_usd.saturating_add(e.answer.cost_micro_usd.unwrap_or(0));
-                let tokens = e.answer.input_tokens.saturating_add(e.answer.output_tokens);
-                sum.tokens = sum.tokens.saturating_add(tokens);
+                sum.use_up(e);
                 self.recorded.push(e.cell.id().0);
             }
             ExecutionEvent::DeadLettered(e) => {

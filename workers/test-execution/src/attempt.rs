@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
+use pcs_domain::assertion::Grade;
 use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::{Check, grade};
+use pcs_grading::{Check, Subject, conclude, grade, grader_version, variables};
 use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
 use tracing::Instrument;
 
+use crate::judging::{Judging, Unjudged};
 use crate::plans::{CompiledPlan, compile_checks};
 
 /// Time beyond the call's in which an attempt has to be over, grading included; then it is stopped.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(30);
+
+/// Time beyond that for all the judges of an answer together.
+const JUDGING_TIME_MAX: Duration = Duration::from_secs(900);
 
 /// An attempt that is ready to be made: nothing is wrong with it that could be found without the model.
 pub(crate) struct Prepared<'a> {
@@ -61,7 +66,7 @@ pub(crate) fn prepare<'a>(
 impl Prepared<'_> {
     /// Makes the attempt; whatever happens is an outcome.
     pub(crate) async fn attempt(&self, gateway: &Gateway) -> Outcome {
-        let limit = self.deadline + ATTEMPT_MARGIN;
+        let limit = self.limit();
         let ended = tokio::time::timeout(limit, self.ask_and_grade(gateway)).await;
         ended.unwrap_or_else(|_| {
             let error = format!("the attempt took more than {} s and was stopped", limit.as_secs());
@@ -82,11 +87,10 @@ impl Prepared<'_> {
             Ok(answer) => {
                 pcs_traces::end_call(&exported, Ok((answer.input_tokens, answer.output_tokens)));
                 drop(exported);
-                self.grade(answer)
+                self.grade(gateway, answer).await
             }
             Err(error) => {
                 pcs_traces::end_call(&exported, Err(error.class.name()));
-                let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let retry_after_ms = error.retry_after.map(millis);
                 Outcome::Failed { failure: error.into(), retry_after_ms }
             }
@@ -94,10 +98,50 @@ impl Prepared<'_> {
     }
 
     /// Grades an answer, whoever gave it.
-    pub(crate) fn grade(&self, answer: Answer) -> Outcome {
-        let grade = grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, &answer);
-        Outcome::Finished { answer, grade }
+    pub(crate) async fn grade(&self, gateway: &Gateway, answer: Answer) -> Outcome {
+        let grade = if self.checks().any(Check::is_judged) {
+            match self.judged(gateway, &answer).await {
+                Ok(grade) => grade,
+                Err(Unjudged { failure, retry_after }) => {
+                    return Outcome::Failed { failure, retry_after_ms: retry_after.map(millis) };
+                }
+            }
+        } else {
+            grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, &answer)
+        };
+        Outcome::Finished { answer, grade: Grade { grader: Some(self.grader_version()), ..grade } }
     }
+
+    fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.run_checks.iter().chain(&self.case_checks)
+    }
+
+    /// The grade after asking those whom the assertions ask.
+    async fn judged(&self, gateway: &Gateway, answer: &Answer) -> Result<Grade, Unjudged> {
+        let variables = variables(self.case);
+        let subject = Subject::of(answer, &variables);
+        let judging =
+            Judging { gateway, grader: self.plan.grader.as_ref(), key: self.key, variables: &self.case.input };
+        let mut verdicts = Vec::new();
+        for check in self.checks() {
+            verdicts.push(judging.verdict(check, &subject).await?);
+        }
+        Ok(conclude(self.case, self.plan.threshold, verdicts))
+    }
+
+    fn grader_version(&self) -> String {
+        grader_version(&self.plan.assertions, self.plan.threshold, self.case)
+    }
+
+    /// How long an attempt may take in all.
+    fn limit(&self) -> Duration {
+        let judging = if self.checks().any(Check::is_judged) { JUDGING_TIME_MAX } else { Duration::ZERO };
+        self.deadline + ATTEMPT_MARGIN + judging
+    }
+}
+
+fn millis(pause: Duration) -> u64 {
+    u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The outcome of an attempt that could not be made.

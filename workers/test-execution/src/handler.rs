@@ -128,7 +128,7 @@ impl TestExecution {
         };
         Ok(match place {
             Place::Snoozed => None,
-            Place::Answered(answer) => Some(Attempted::of(prepared.grade(answer))),
+            Place::Answered(answer) => Some(Attempted::of(prepared.grade(&self.gateway, answer).await)),
             Place::NotAsked => Some(Attempted::of(prepared.attempt(&self.gateway).await)),
             Place::Reserved => {
                 let outcome = prepared.attempt(&self.gateway).await;

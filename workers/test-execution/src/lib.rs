@@ -5,6 +5,7 @@
 
 mod handler;
 mod attempt;
+mod judging;
 mod place;
 mod working;
 mod plans;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pcs_bus::Bus;
+use pcs_domain::assertion::Assertion;
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::jobs::test_execution::{Question, Reply, RunPlan};
 use pcs_domain::model::ModelSpec;
@@ -21,6 +22,10 @@ pub(crate) struct CompiledPlan {
     pub(crate) models: BTreeMap<String, ModelSpec>,
     /// Demands on every output.
     pub(crate) checks: Result<Vec<Check>, String>,
+    /// The same as they are written.
+    pub(crate) assertions: Vec<Assertion>,
+    /// The model that judges where an assertion names none.
+    pub(crate) grader: Option<ModelSpec>,
     pub(crate) threshold: Option<f64>,
     /// Whether an answer that the same question got before may be used again.
     pub(crate) cache: bool,
@@ -34,6 +39,8 @@ impl CompiledPlan {
             prompts: plan.prompts.into_iter().map(|(version, source)| (version, parse(source))).collect(),
             models: plan.models,
             checks: compile_checks(&plan.assertions),
+            assertions: plan.assertions,
+            grader: plan.grader,
             threshold: plan.threshold,
             cache: plan.cache,
         }
@@ -41,7 +48,7 @@ impl CompiledPlan {
 }
 
 /// Compiles assertions, or says what is wrong with the first bad one.
-pub(crate) fn compile_checks(assertions: &[pcs_domain::assertion::Assertion]) -> Result<Vec<Check>, String> {
+pub(crate) fn compile_checks(assertions: &[Assertion]) -> Result<Vec<Check>, String> {
     assertions.iter().map(|assertion| Check::compile(assertion).map_err(|error| error.to_string())).collect()
 }
 

@@ -96,6 +96,17 @@ pub struct Finished {
     pub worker: String,
 }
 
+impl Finished {
+    /// What the answer and all judges cost together, in millionths of a US dollar; absent unless each price is known.
+    #[must_use]
+    pub fn cost_micro_usd(&self) -> Option<u64> {
+        let judges = self.grade.verdicts.iter().flat_map(|verdict| &verdict.judgements);
+        judges
+            .map(|call| call.cost_micro_usd)
+            .fold(self.answer.cost_micro_usd, |sum, cost| Some(sum?.saturating_add(cost?)))
+    }
+}
+
 /// A model's answer and what it took.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Answer {

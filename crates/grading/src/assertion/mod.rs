@@ -15,6 +15,8 @@ mod wording;
 mod tests;
 
 use pcs_domain::assertion::{Assertion, Verdict};
+use pcs_domain::execution::Answer;
+use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
 use self::count::WordCount;
@@ -26,9 +28,10 @@ use self::measure::Measure;
 use self::numeric::Numeric;
 use self::overlap::Overlap;
 use self::pattern::Pattern;
-use self::source::Source;
+pub(crate) use self::source::{Source, resolved};
 use self::wording::Wording;
 use crate::excerpt::cut;
+use crate::judged::{self, Evidence, Judged, Obstacle, OffSchema, Progress, Question, Reply};
 use crate::template::TemplateError;
 
 /// Every kind of assertion; each can have `not-` in front.
@@ -54,6 +57,20 @@ pub const KNOWN_KINDS: &[&str] = &[
     "gleu",
     "finish-reason",
     "is-refusal",
+    // These ask a model.
+    "llm-rubric",
+    "g-eval",
+    "model-graded-closedqa",
+    "factuality",
+    "model-graded-factuality",
+    "answer-relevance",
+    "context-faithfulness",
+    "context-recall",
+    "context-relevance",
+    "similar",
+    "similar:cosine",
+    "similar:dot",
+    "similar:euclidean",
 ];
 /// What turns a kind round.
 const NOT: &str = "not-";
@@ -73,6 +90,20 @@ pub struct Subject<'a> {
     pub finish_reason: Option<&'a str>,
     /// The case's input, with `expected_output`; see [`crate::variables`].
     pub variables: &'a Map<String, Value>,
+}
+
+impl<'a> Subject<'a> {
+    /// A model's answer, and the case's variables.
+    #[must_use]
+    pub fn of(answer: &'a Answer, variables: &'a Map<String, Value>) -> Self {
+        Self {
+            output: &answer.output,
+            latency_ms: answer.latency_ms,
+            cost_micro_usd: answer.cost_micro_usd,
+            finish_reason: answer.finish_reason.as_deref(),
+            variables,
+        }
+    }
 }
 
 /// Why an assertion can't be used; found before a run starts, as far as no variable is needed to see it.
@@ -138,6 +169,24 @@ pub enum AssertionError {
         /// What is wrong with it.
         source: TemplateError,
     },
+    /// It compares meanings, and names no model that makes vectors of texts.
+    #[error(
+        "{kind} needs a model that makes vectors of texts, as `config: {{ embedder: {{ id: \"openai:text-embedding-3-small\" }} }}`"
+    )]
+    NoEmbedder {
+        /// The kind.
+        kind: String,
+    },
+    /// A setting of its `config` is of the wrong type.
+    #[error("`config.{name}` of {kind} can't be used: {why}")]
+    Setting {
+        /// The kind.
+        kind: String,
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// One of several can't be used.
     #[error("assertion {number}: {source}")]
     Numbered {
@@ -177,12 +226,22 @@ enum Rule {
     Edits(Edits),
     Overlap(Overlap),
     Ending(Ending),
+    Judged(Box<Judged>),
+}
+
+/// What an assertion needs next, to come to its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A model's answer.
+    Ask(Question),
+    /// Nothing more.
+    Done(Verdict),
 }
 
 /// What a rule says about an output: whether it holds, and the fact that decided it, true with `not-` and without.
-struct Finding {
-    holds: bool,
-    fact: String,
+pub(crate) struct Finding {
+    pub(crate) holds: bool,
+    pub(crate) fact: String,
 }
 
 /// A finding, or why there is none: then the verdict is failed, with `not-` and without.
@@ -214,8 +273,12 @@ impl Check {
             "rouge-n" | "bleu" | "gleu" => Rule::Overlap(Overlap::compile(&source, base)?),
             "finish-reason" => Rule::Ending(Ending::reason(&source)?),
             "is-refusal" => Rule::Ending(Ending::refusal(&source)?),
+            _ if judged::KINDS.contains(&base) => Rule::Judged(Box::new(Judged::compile(&source, base)?)),
             _ => return Err(unknown(&assertion.kind, base)),
         };
+        if !matches!(rule, Rule::Judged(_)) {
+            source.asks_nobody()?;
+        }
         let weight = source.not_negative("weight", assertion.weight)?;
         Ok(Self { kind: assertion.kind.clone(), negated, weight, metric: assertion.metric.clone(), rule })
     }
@@ -230,6 +293,42 @@ impl Check {
                 .map_err(|source| AssertionError::Numbered { number: index + 1, source: Box::new(source) })
         });
         compiled.collect()
+    }
+
+    /// Whether a model has to be asked before there is a verdict.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        matches!(self.rule, Rule::Judged(_))
+    }
+
+    /// Whether it needs the run's grader: it asks a model, and names none of its own.
+    #[must_use]
+    pub fn needs_grader(&self) -> bool {
+        matches!(&self.rule, Rule::Judged(rule) if rule.needs_grader())
+    }
+
+    /// The model that the assertion names for a question; the run's grader where it names none.
+    #[must_use]
+    pub fn judge(&self, question: &Question) -> Option<&ModelSpec> {
+        match &self.rule {
+            Rule::Judged(rule) => rule.asked(question),
+            _ => None,
+        }
+    }
+
+    /// What the assertion needs after these replies, the first of which answers its first question.
+    ///
+    /// # Errors
+    /// [`OffSchema`] where the last reply is not of the form that was asked for; the question may be asked again.
+    pub fn step(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Step, OffSchema> {
+        let Rule::Judged(rule) = &self.rule else { return Ok(Step::Done(self.verdict(subject))) };
+        let evidence = Evidence { output: subject.output, variables: subject.variables };
+        match rule.next(evidence, replies) {
+            Ok(Progress::Ask(question)) => Ok(Step::Ask(question)),
+            Ok(Progress::Known(finding, score)) => Ok(Step::Done(self.concluded(Ok(finding), Some(score)))),
+            Err(Obstacle::Lacking(why)) => Ok(Step::Done(self.concluded(Err(why), None))),
+            Err(Obstacle::OffSchema(error)) => Err(error),
+        }
     }
 
     /// What the assertion says about an output; what can't be evaluated is a failed verdict that says why.
@@ -248,16 +347,21 @@ impl Check {
             Rule::Edits(rule) => rule.evaluate(subject),
             Rule::Ending(rule) => rule.evaluate(subject),
             Rule::Overlap(rule) => rule.evaluate(subject).map(|(finding, score)| {
-                measured = Some(if self.negated { 1.0 - score } else { score });
+                measured = Some(score);
                 finding
             }),
+            Rule::Judged(_) => Err("it asks a model, and none was asked".to_owned()),
         };
+        self.concluded(evaluation, measured)
+    }
+
+    fn concluded(&self, evaluation: Evaluation, measured: Option<f64>) -> Verdict {
         let (passed, reason) = match evaluation {
             Ok(Finding { holds, fact }) => (holds != self.negated, fact),
             Err(why) => (false, format!("{} can't be evaluated: {why}", self.kind)),
         };
+        let measured = measured.map(|score| if self.negated { 1.0 - score } else { score });
         Verdict {
-            judgements: Vec::new(),
             kind: self.kind.clone(),
             passed,
             score: measured.unwrap_or(if passed { 1.0 } else { 0.0 }),
@@ -265,6 +369,7 @@ impl Check {
             reason: if reason.contains('\0') { reason.replace('\0', "\u{FFFD}") } else { reason },
             weight: self.weight,
             metric: self.metric.clone(),
+            judgements: Vec::new(),
         }
     }
 }

@@ -337,7 +337,7 @@ fn an_unknown_kind_is_refused_with_the_nearest_one() {
         ("not-contain", "did you mean \"not-contains\"?"),
         ("IS_JSON", "did you mean \"is-json\"?"),
         ("containsany", "did you mean \"contains-any\"?"),
-        ("llm-rubric", "there are equals, contains,"),
+        ("agent-rubric", "there are equals, contains,"),
         ("", "there are equals, contains,"),
         ("not-", "there are equals, contains,"),
     ] {
@@ -349,7 +349,10 @@ fn an_unknown_kind_is_refused_with_the_nearest_one() {
 #[test]
 fn what_would_be_ignored_is_refused() {
     // Those that take no value have a test of their own.
-    for kind in KNOWN_KINDS.iter().filter(|kind| !["latency", "cost", "is-refusal"].contains(kind)) {
+    let others = ["latency", "cost", "is-refusal"];
+    // Those that ask a model have tests of their own.
+    let judged = crate::judged::KINDS;
+    for kind in KNOWN_KINDS.iter().filter(|kind| !others.contains(kind) && !judged.contains(kind)) {
         let value = match *kind {
             "word-count" => json!(18),
             kind if kind.ends_with("json") => json!({}),

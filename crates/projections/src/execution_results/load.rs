@@ -65,7 +65,7 @@ fn put_result(rows: &mut Rows, result: &SavedResult<'_>) -> Result<(), serde_jso
         .bigint(measure(answer.map(|answer| answer.latency_ms)))
         .bigint(measure(answer.map(|answer| answer.input_tokens)))
         .bigint(measure(answer.map(|answer| answer.output_tokens)))
-        .bigint(measure(answer.and_then(|answer| answer.cost_micro_usd)))
+        .bigint(measure(result.cost_micro_usd))
         .text(failure.map(class).transpose()?.as_deref())
         .text(failure.map(error).as_deref())
         .int(i32::from(result.attempt))

@@ -98,6 +98,8 @@ struct SavedResult<'a> {
     /// JSON text.
     input: String,
     answer: Option<&'a Answer>,
+    /// What it cost, judges included.
+    cost_micro_usd: Option<u64>,
     output: Option<Cow<'a, str>>,
     /// JSON text.
     verdicts: String,
@@ -168,6 +170,7 @@ impl<'a> Added<'a> {
                 let result = SavedResult {
                     score: Some(e.grade.score),
                     answer: Some(&e.answer),
+                    cost_micro_usd: e.cost_micro_usd(),
                     output: Some(storable::text(&e.answer.output)),
                     verdicts: storable::json(&e.grade.verdicts)?,
                     ..result(recorded, &e.cell, e.subject.as_ref(), &e.input, status)?
@@ -208,6 +211,7 @@ fn result<'a>(
         score: None,
         input: storable::json(input)?,
         answer: None,
+        cost_micro_usd: None,
         output: None,
         verdicts: "[]".to_owned(),
         failure: None,

@@ -55,7 +55,7 @@ async fn save_results(rows: &[SavedResult<'_>], connection: &mut PgConnection) -
         .bind(column(rows, |r| r.answer.map(|answer| storable::measure(answer.latency_ms))))
         .bind(column(rows, |r| r.answer.map(|answer| storable::measure(answer.input_tokens))))
         .bind(column(rows, |r| r.answer.map(|answer| storable::measure(answer.output_tokens))))
-        .bind(column(rows, |r| r.answer.and_then(|answer| answer.cost_micro_usd).map(storable::measure)))
+        .bind(column(rows, |r| r.cost_micro_usd.map(storable::measure)))
         .bind(classes)
         .bind(column(&errors, Option::as_deref))
         .bind(column(rows, |r| i32::from(r.attempt)))

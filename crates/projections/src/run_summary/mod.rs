@@ -189,7 +189,7 @@ impl<'a> Changes<'a> {
     }
 
     fn count(&mut self, tenant: TenantId, finished: &'a Finished) {
-        let cost = finished.answer.cost_micro_usd;
+        let cost = finished.cost_micro_usd();
         let counts = Counts {
             passed: i64::from(finished.grade.passed),
             failed: i64::from(!finished.grade.passed),

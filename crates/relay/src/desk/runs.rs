@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use pcs_domain::Timestamp;
+use pcs_domain::execution::Finished;
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::jobs::test_execution::KIND;
 use pcs_domain::model::ModelSpec;
@@ -67,6 +68,17 @@ pub(crate) struct Sum {
     pub(crate) errors: u64,
     pub(crate) cost_micro_usd: u64,
     pub(crate) tokens: u64,
+}
+
+impl Sum {
+    /// Adds what an answer and its judges took; what has no known price is free.
+    pub(crate) fn use_up(&mut self, finished: &Finished) {
+        let judges = finished.grade.judges_cost_micro_usd();
+        let cost = finished.answer.cost_micro_usd.unwrap_or(0).saturating_add(judges);
+        let tokens = finished.answer.input_tokens.saturating_add(finished.answer.output_tokens);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(cost);
+        self.tokens = self.tokens.saturating_add(tokens).saturating_add(finished.grade.judges_tokens());
+    }
 }
 
 /// Results of one page of the log, by run.

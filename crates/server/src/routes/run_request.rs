@@ -150,7 +150,7 @@ pub(crate) fn check(
         None => card.cases_in_order().collect(),
     };
     check_subjects(&cases)?;
-    check_assertions(&requested.assertions, &cases)?;
+    check_assertions(&requested, &cases)?;
     check_variables(card, &requested.versions, &included.texts, &cases)?;
     requested.partials = included.pinned;
     Ok(requested)
@@ -246,7 +246,8 @@ fn check_subjects(cases: &[&TestCase]) -> Result<(), Problem> {
     }
 }
 
-fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Problem> {
+fn check_assertions(requested: &Requested, cases: &[&TestCase]) -> Result<(), Problem> {
+    let of_run = &requested.assertions;
     if of_run.len() > limits::ASSERTIONS_MAX {
         let message =
             format!("there are {} assertions, and at most {} are allowed", of_run.len(), limits::ASSERTIONS_MAX);
@@ -264,7 +265,7 @@ fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Pro
         if good.contains(&text) {
             continue;
         }
-        if let Err(error) = Check::compile(assertion) {
+        if let Err(error) = wrong_with_assertion(assertion, requested.grader.is_some()) {
             let owner = case.map_or_else(String::new, |name| format!("case {name:?}: "));
             errors.push(FieldError { field: format!("assertions[{nth}]"), message: format!("{owner}{error}") });
             if errors.len() == FIELD_ERRORS_MAX {
@@ -278,6 +279,18 @@ fn check_assertions(of_run: &[Assertion], cases: &[&TestCase]) -> Result<(), Pro
         return Ok(());
     }
     Err(Problem::unprocessable("invalid_assertion", "an assertion can't be checked").with_errors(errors))
+}
+
+fn wrong_with_assertion(assertion: &Assertion, has_grader: bool) -> Result<(), String> {
+    let check = Check::compile(assertion).map_err(|error| error.to_string())?;
+    if check.needs_grader() && !has_grader {
+        return Err(format!("{} asks a judge: give the run a grader, or the assertion a provider", assertion.kind));
+    }
+    let judges = assertion.provider.as_deref().into_iter();
+    match judges.filter_map(wrong_with).next() {
+        Some(message) => Err(format!("its provider can't be asked: {message}")),
+        None => Ok(()),
+    }
 }
 
 /// Every variable of every version has a value in every case.
