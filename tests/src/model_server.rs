@@ -146,7 +146,7 @@ async fn answer(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> 
 /// Vectors that count the letters of each text: texts of the same letters are near to each other.
 async fn embed(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
     let model = asked["model"].as_str().unwrap_or_default().to_owned();
-    locked(&shared.calls).push(Call { at: Instant::now(), model, status: StatusCode::OK });
+    locked(&shared.calls).push(Call { at: Instant::now(), model: model.clone(), status: StatusCode::OK });
     let texts = asked["input"].as_array().cloned().unwrap_or_default();
     let data = texts.iter().enumerate().map(|(index, text)| {
         let text = text.as_str().unwrap_or_default().to_lowercase();
@@ -154,5 +154,6 @@ async fn embed(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> R
         json!({ "object": "embedding", "index": index, "embedding": letters })
     });
     let data: Vec<Value> = data.rev().collect();
-    Json(json!({ "object": "list", "data": data, "usage": { "prompt_tokens": 5, "total_tokens": 5 } })).into_response()
+    Json(json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": 5, "total_tokens": 5 } }))
+        .into_response()
 }
