@@ -112,6 +112,7 @@ fn runs() -> Vec<TestRunEvent> {
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
+        | DomainEvent::Regrade(_)
         | DomainEvent::Unread(_) => None,
     };
     samples::all().into_iter().filter_map(run).collect()

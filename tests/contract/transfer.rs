@@ -55,6 +55,7 @@ pub(crate) async fn history(store: &Store) {
             DomainEvent::JobPolicy(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Schedule(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Job(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::Regrade(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Unread(_) => panic!("a sample can be read"),
         };
     }

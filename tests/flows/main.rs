@@ -14,6 +14,7 @@ mod jobs;
 mod judges;
 mod limits;
 mod readme;
+mod regrades;
 mod relays;
 mod runs;
 mod tracing;

@@ -15,6 +15,7 @@ use pcs_domain::prompt_card::{
     Archived, CaseChanged, CasesAdded, CasesRemoved, Created, Described, Labelled, PromptCardEvent, Published,
     Restored, Revised, Tagged, TestCase, Unlabelled, Unpublished,
 };
+use pcs_domain::regrade::{self, Graded, RegradeEvent, RegradeTotals, Regraded};
 use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
 use pcs_domain::test_run::{
     Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Terms, TestRunEvent,
@@ -37,7 +38,16 @@ pub fn all() -> Vec<DomainEvent> {
     let policies = policies().into_iter().map(DomainEvent::JobPolicy);
     let schedules = schedules().into_iter().map(DomainEvent::Schedule);
     let jobs = jobs().into_iter().map(DomainEvent::Job);
-    cards.chain(runs).chain(executions).chain(subjects).chain(policies).chain(schedules).chain(jobs).collect()
+    let regrades = regrades().into_iter().map(DomainEvent::Regrade);
+    cards
+        .chain(runs)
+        .chain(executions)
+        .chain(subjects)
+        .chain(policies)
+        .chain(schedules)
+        .chain(jobs)
+        .chain(regrades)
+        .collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -279,15 +289,36 @@ fn verdict() -> Verdict {
     }
 }
 
+fn regrades() -> Vec<RegradeEvent> {
+    let cell = cell();
+    let grade =
+        Grade { grader: Some("1-0e1a2b3c4d5e6f70".to_owned()), passed: true, score: 1.0, verdicts: vec![verdict()] };
+    let graded = Regraded { execution_id: cell.id(), subject: None, passed_before: false, grade };
+    let totals =
+        RegradeTotals { answers: 1, passed: 1, failed: 0, turned_to_passed: 1, turned_to_failed: 0, verdicts: 1 };
+    vec![
+        RegradeEvent::Requested(regrade::Requested {
+            name: "numbers only".to_owned(),
+            run_id: RUN,
+            card_id: CARD,
+            card_revision: 11,
+            after: 40,
+            until: 52,
+            assertions: vec![Assertion { value: Some(json!("{{expected_output}}")), ..Assertion::of_kind("numeric") }],
+            threshold: Some(0.5),
+            requested_by: ACTOR,
+        }),
+        RegradeEvent::Graded(Graded { through: 52, grades: vec![graded] }),
+        RegradeEvent::Completed(regrade::Completed { totals }),
+    ]
+}
+
+fn cell() -> ExecutionRef {
+    ExecutionRef { run_id: RUN, card_id: CARD, version: 2, case_id: case().id, model: "mini".to_owned(), repeat: 0 }
+}
+
 fn executions() -> Vec<ExecutionEvent> {
-    let cell = ExecutionRef {
-        run_id: RUN,
-        card_id: CARD,
-        version: 2,
-        case_id: case().id,
-        model: "mini".to_owned(),
-        repeat: 0,
-    };
+    let cell = cell();
     let failure = |class, error: &str| Failure { class, error: error.to_owned() };
     let retry_at = serde_json::from_value(json!("2026-11-23T06:00:01.5Z")).unwrap_or(pcs_domain::Timestamp::EPOCH);
     vec![

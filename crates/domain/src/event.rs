@@ -9,6 +9,7 @@ use crate::execution::ExecutionEvent;
 use crate::job::JobEvent;
 use crate::job_policy::JobPolicyEvent;
 use crate::prompt_card::PromptCardEvent;
+use crate::regrade::RegradeEvent;
 use crate::schedule::ScheduleEvent;
 use crate::test_run::TestRunEvent;
 use crate::upcast::Lineage;
@@ -97,11 +98,13 @@ pub enum Category {
     Schedule = 6,
     /// Streams of [`crate::job::Job`].
     Job = 7,
+    /// Streams of [`crate::regrade::Regrade`].
+    Regrade = 8,
 }
 
 impl Category {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PromptCard,
         Self::TestRun,
         Self::Execution,
@@ -109,6 +112,7 @@ impl Category {
         Self::JobPolicy,
         Self::Schedule,
         Self::Job,
+        Self::Regrade,
     ];
 
     /// The name in front of a stream's dash and of its events' dot.
@@ -122,6 +126,7 @@ impl Category {
             Self::JobPolicy => "job_policy",
             Self::Schedule => "schedule",
             Self::Job => "job",
+            Self::Regrade => "regrade",
         }
     }
 
@@ -155,6 +160,8 @@ pub enum DomainEvent {
     Schedule(ScheduleEvent),
     /// Of a job on request.
     Job(JobEvent),
+    /// Of a regrade.
+    Regrade(RegradeEvent),
     /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
     Unread(Unread),
 }
@@ -184,6 +191,7 @@ impl DomainEvent {
             Category::JobPolicy => Self::JobPolicy(JobPolicyEvent::decode(name, version, payload)?),
             Category::Schedule => Self::Schedule(ScheduleEvent::decode(name, version, payload)?),
             Category::Job => Self::Job(JobEvent::decode(name, version, payload)?),
+            Category::Regrade => Self::Regrade(RegradeEvent::decode(name, version, payload)?),
         })
     }
 
@@ -192,6 +200,7 @@ impl DomainEvent {
     pub fn subjects(&self) -> Vec<&Subject> {
         match self {
             Self::PromptCard(event) => event.subjects(),
+            Self::Regrade(event) => event.subjects(),
             Self::Execution(event) => event.subject().into_iter().collect(),
             Self::TestRun(_)
             | Self::DataSubject(_)
@@ -207,6 +216,7 @@ impl DomainEvent {
     pub fn guarded(&mut self) -> Vec<&mut dyn Guarded> {
         match self {
             Self::PromptCard(event) => event.guarded(),
+            Self::Regrade(event) => event.guarded(),
             Self::Execution(event) => event.guarded().into_iter().collect(),
             Self::TestRun(_)
             | Self::DataSubject(_)
@@ -227,6 +237,7 @@ impl DomainEvent {
         all.extend(JobPolicyEvent::schemas());
         all.extend(ScheduleEvent::schemas());
         all.extend(JobEvent::schemas());
+        all.extend(RegradeEvent::schemas());
         all
     }
 
@@ -236,8 +247,8 @@ impl DomainEvent {
         fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
             E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
         }
-        let work =
-            of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<DataSubjectEvent>()).chain(of::<JobEvent>());
+        let runs = of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<RegradeEvent>());
+        let work = runs.chain(of::<DataSubjectEvent>()).chain(of::<JobEvent>());
         let rules = of::<JobPolicyEvent>().chain(of::<ScheduleEvent>());
         of::<PromptCardEvent>().chain(work).chain(rules).collect()
     }

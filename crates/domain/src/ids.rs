@@ -54,6 +54,10 @@ id!(
     DispatchId
 );
 id!(
+    /// A regrade of a run; also the id of its stream.
+    RegradeId
+);
+id!(
     /// A schedule of runs; also the id of its stream.
     ScheduleId
 );

@@ -57,6 +57,11 @@ impl Rows {
         self.field(value.as_bytes())
     }
 
+    /// A `bool`.
+    pub(crate) fn bool(&mut self, value: bool) -> &mut Self {
+        self.field(&[u8::from(value)])
+    }
+
     /// A `text`, which must have no NUL character.
     pub(crate) fn text<'a>(&mut self, value: impl Into<Option<&'a str>>) -> &mut Self {
         self.opt(value.into().map(str::as_bytes))

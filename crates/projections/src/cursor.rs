@@ -18,6 +18,8 @@ pub(crate) enum List {
     Runs,
     Results,
     Jobs,
+    Regrades,
+    Regraded,
 }
 
 const NUMBER_DIGITS: usize = 16;
@@ -32,6 +34,8 @@ impl List {
             Self::Runs => 'r',
             Self::Results => 'x',
             Self::Jobs => 'j',
+            Self::Regrades => 'g',
+            Self::Regraded => 'y',
         }
     }
 

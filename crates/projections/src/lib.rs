@@ -12,6 +12,7 @@ pub mod card_list;
 pub mod execution_results;
 pub mod run_summary;
 pub mod job_list;
+pub mod regrades;
 pub mod comparison;
 pub mod repeats;
 pub mod past;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(run_summary::RunSummary),
         Arc::new(execution_results::ExecutionResults),
         Arc::new(job_list::JobList),
+        Arc::new(regrades::Regrades),
     ]
 }
 

@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
 use serde_json::{Map, Value};
 
+/// Where verdicts are in a part.
+const VERDICTS: &str = "/verdicts/";
+
 /// Writes a subject into an answer: who, and whether their data is gone. What is sealed is nobody's business.
 #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
 pub(crate) fn shown<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -22,6 +25,28 @@ pub(crate) fn field<T: DeserializeOwned>(
     pointer: &str,
 ) -> Result<Option<T>, serde_json::Error> {
     fields.remove(pointer).map(serde_json::from_value).transpose()
+}
+
+/// Takes the opened fields of verdicts: their reasons, and what judges said.
+pub(crate) fn into_verdicts(verdicts: &mut [Value], fields: &mut Map<String, Value>) {
+    let places: Vec<String> = fields.keys().filter(|place| place.starts_with(VERDICTS)).cloned().collect();
+    for place in places {
+        let Some((field, path)) = fields.remove(&place).zip(place.strip_prefix(VERDICTS)) else { continue };
+        let (number, within) = path.split_once('/').unwrap_or((path, ""));
+        let verdict = number.parse().ok().and_then(|number: usize| verdicts.get_mut(number));
+        let (parent, name) =
+            within.rsplit_once('/').map_or((String::new(), within), |(parent, name)| (format!("/{parent}"), name));
+        if let Some(Value::Object(parent)) = verdict.and_then(|verdict| verdict.pointer_mut(&parent)) {
+            parent.insert(name.to_owned(), field);
+        }
+    }
+}
+
+/// Says in the texts of verdicts that are gone that they were shredded.
+pub(crate) fn mark_verdicts(subject: Option<&Subject>, verdicts: &mut [Value]) {
+    if subject.is_some_and(|subject| subject.guard.is_shredded()) {
+        verdicts.iter_mut().for_each(|verdict| verdict["reason"] = Value::from(SHREDDED));
+    }
 }
 
 /// The subject as JSON text, for a column.

@@ -27,6 +27,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::JobPolicy(_) => Category::JobPolicy,
         DomainEvent::Schedule(_) => Category::Schedule,
         DomainEvent::Job(_) => Category::Job,
+        DomainEvent::Regrade(_) => Category::Regrade,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded::from(Record {

@@ -5,6 +5,7 @@ use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::regrade::RegradeEvent;
 use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::upcast::Lineage;
@@ -55,6 +56,7 @@ impl Build {
             .with::<JobPolicyEvent>()
             .with::<ScheduleEvent>()
             .with::<JobEvent>()
+            .with::<RegradeEvent>()
     }
 
     /// With the events of one more aggregate.

@@ -62,6 +62,7 @@ async fn advance(
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
+            | DomainEvent::Regrade(_)
             | DomainEvent::TestRun(_)
             | DomainEvent::Unread(_) => (),
         }

@@ -63,6 +63,20 @@ where
     }
 }
 
+/// Executes a command on a state that its caller has kept since its last command: a long stream is not folded anew.
+///
+/// # Errors
+/// As [`execute`]; a conflict where somebody else was faster, and what is kept is of no use any more.
+pub async fn execute_kept<A: Aggregate>(
+    store: &Store,
+    context: &CommandContext,
+    stream_id: Uuid,
+    (state, revision): (A, i64),
+    command: A::Command,
+) -> Result<Executed<A>, ExecuteError<A::Rejection>> {
+    attempt(store, context, stream_id, Loaded { state, revision, tip: None }, command).await
+}
+
 /// As [`execute`], on any log.
 ///
 /// # Errors

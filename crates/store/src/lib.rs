@@ -50,7 +50,7 @@ pub use self::chain::{Content, Hash, NOTHING, Tip, batch_digest, batch_seal, eve
 pub use self::connect::StoreConfig;
 pub use self::cursor::{CursorError, Identity};
 pub use self::error::{AppendError, ExecuteError, StoreError};
-pub use self::execute::{Executed, execute, execute_new, execute_on};
+pub use self::execute::{Executed, execute, execute_kept, execute_new, execute_on};
 pub use self::import::{ImportError, Imported};
 pub use self::inspect::{Direction, Moment, Scanned, Selection, StoredPage, StreamFilter, StreamHead};
 pub use self::log::{EventLog, Remembered};

@@ -8,6 +8,7 @@ use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
+use pcs_domain::regrade::RegradeEvent;
 use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::{EventSet, EventType};
@@ -34,6 +35,7 @@ pub(crate) fn written() -> Vec<EventType> {
         JobPolicyEvent::TYPES,
         ScheduleEvent::TYPES,
         JobEvent::TYPES,
+        RegradeEvent::TYPES,
     ]
     .concat()
 }

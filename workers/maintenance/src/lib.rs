@@ -1,14 +1,17 @@
-//! What keeps the system small and sound, as jobs: the archive of old events, and the retention of what is kept for a while.
+//! What is done beside the database, as jobs: the archive of old events, the retention of what is kept for a while, and
+//! regrades, which read a run's answers from the log.
 //!
 //! These run beside the database, in the relay's process: no other worker has its credentials.
 
 mod archive;
+mod regrade;
 mod retention;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use pcs_domain::execution::FailureClass;
+use pcs_domain::ids::TenantId;
 use pcs_domain::jobs::maintenance::{KIND, Task as Wanted};
 use pcs_domain::jobs::on_request::JobFailure;
 use pcs_domain::jobs::{self, JobKind};
@@ -33,13 +36,14 @@ impl Maintenance {
         Self { store }
     }
 
-    async fn work(&self, input: Map<String, Value>) -> Result<Map<String, Value>, JobFailure> {
+    async fn work(&self, tenant: TenantId, input: Map<String, Value>) -> Result<Map<String, Value>, JobFailure> {
         let wanted = jobs::read(&input).map_err(|error| JobFailure::new(FailureClass::BadRequest, error))?;
         match wanted {
             Wanted::Archive { keep, grace_hours } => archive::run(&self.store, keep, grace_hours).await,
             Wanted::Retention { answers_days, unfinished_days } => {
                 retention::run(&self.store, answers_days, unfinished_days).await
             }
+            Wanted::Regrade { regrade_id } => regrade::run(&self.store, tenant, regrade_id).await,
         }
     }
 }
@@ -54,7 +58,7 @@ impl Task for Maintenance {
     }
 
     fn attempt(&self, attempt: Attempt) -> BoxFuture<'_, Result<Map<String, Value>, JobFailure>> {
-        Box::pin(self.work(attempt.input))
+        Box::pin(self.work(attempt.tenant, attempt.input))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::JobKind;
+use crate::ids::RegradeId;
 
 /// This kind of job.
 pub const KIND: JobKind = JobKind { name: "maintenance", pool: "system" };
@@ -28,6 +29,11 @@ pub enum Task {
         /// For how many days what a cancelled run left undone can be taken up.
         #[serde(default = "days_usual")]
         unfinished_days: u32,
+    },
+    /// Grade the answers of a run once more.
+    Regrade {
+        /// What was asked for.
+        regrade_id: RegradeId,
     },
 }
 
@@ -62,6 +68,7 @@ impl Task {
         match self {
             Self::Archive { .. } => "archive",
             Self::Retention { .. } => "retention",
+            Self::Regrade { .. } => "regrade",
         }
     }
 }

@@ -131,7 +131,7 @@ fn g_eval_plans_scores_and_takes_the_mean() {
     let kind = check(json!({ "type": "g-eval", "value": ["short", "kind"] }));
     let plan = said(json!({ "steps": ["count the words"] }));
     assert!(!chat(&asked(&kind, "out", &[]))[1].1.contains("out"));
-    let scoring = chat(&asked(&kind, "out", &[plan.clone()]));
+    let scoring = chat(&asked(&kind, "out", std::slice::from_ref(&plan)));
     assert!(scoring[1].1.contains("count the words") && scoring[1].1.contains("short"), "{scoring:?}");
     let score = |points: f64| said(json!({ "score": points, "reason": format!("{points} points") }));
     let replies = [plan.clone(), score(10.0), plan.clone(), score(5.0)];
@@ -166,7 +166,7 @@ fn contexts_are_scored_by_the_share_of_sentences() {
     let faithful = check(json!({ "type": "context-faithfulness", "threshold": 0.5 }));
     let statements = said(json!({ "statements": ["Ann came.", "Eve sang."] }));
     assert!(chat(&asked(&faithful, "Ann came and Eve sang", &[]))[1].1.contains("Eve sang"));
-    assert!(chat(&asked(&faithful, "o", &[statements.clone()]))[1].1.contains("2. Eve sang."));
+    assert!(chat(&asked(&faithful, "o", std::slice::from_ref(&statements)))[1].1.contains("2. Eve sang."));
     let half = verdict(&faithful, "o", &[statements.clone(), said(json!({ "supported": [true, false] }))]);
     assert!(half.passed && (half.score - 0.5).abs() < 1e-9 && half.reason == "1 of 2 sentences", "{half:?}");
     assert!(step(&faithful, "o", &[statements, said(json!({ "supported": [true] }))]).is_err());

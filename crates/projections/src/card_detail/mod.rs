@@ -134,6 +134,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
+            | DomainEvent::Regrade(_)
             | DomainEvent::Unread(_) => (),
         }
     }

@@ -80,6 +80,7 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
+        | DomainEvent::Regrade(_)
         | DomainEvent::Unread(_) => None,
     }
 }

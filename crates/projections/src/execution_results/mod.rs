@@ -110,6 +110,7 @@ struct SavedResult<'a> {
     worker: &'a str,
     executed_at: Timestamp,
     position: i64,
+    grader: Option<&'a str>,
 }
 
 /// A row of `read.execution_attempt`.
@@ -159,6 +160,7 @@ impl<'a> Added<'a> {
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
+            | DomainEvent::Regrade(_)
             | DomainEvent::Unread(_) => Ok(()),
         }
     }
@@ -171,6 +173,7 @@ impl<'a> Added<'a> {
                     score: Some(e.grade.score),
                     answer: Some(&e.answer),
                     cost_micro_usd: e.cost_micro_usd(),
+                    grader: e.grade.grader.as_deref(),
                     output: Some(storable::text(&e.answer.output)),
                     verdicts: storable::json(&e.grade.verdicts)?,
                     ..result(recorded, &e.cell, e.subject.as_ref(), &e.input, status)?
@@ -220,6 +223,7 @@ fn result<'a>(
         worker: "",
         executed_at: recorded.recorded_at,
         position: recorded.position,
+        grader: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::ops::DerefMut;
 
 use pcs_domain::Timestamp;
-use pcs_domain::data_subject::{Guarded, SHREDDED, Subject};
+use pcs_domain::data_subject::{Guarded, Subject};
 use pcs_domain::ids::{ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -150,11 +150,7 @@ impl Guarded for ResultRow {
         if let Some(output) = subject::field(&mut fields, "/output")? {
             self.output = Some(output);
         }
-        for (nth, verdict) in self.verdicts.iter_mut().enumerate() {
-            if let Some(reason) = fields.remove(&format!("/verdicts/{nth}/reason")) {
-                verdict["reason"] = reason;
-            }
-        }
+        subject::into_verdicts(&mut self.verdicts, &mut fields);
         if let (Some(error), Some(message)) = (&mut self.error, subject::field(&mut fields, "/error")?) {
             error.message = message;
         }
@@ -183,9 +179,7 @@ impl ResultRow {
         let subject = self.subject.as_ref();
         self.output.iter_mut().for_each(|output| subject::mark(subject, output));
         self.error.iter_mut().for_each(|error| subject::mark(subject, &mut error.message));
-        if subject.is_some_and(|subject| subject.guard.is_shredded()) {
-            self.verdicts.iter_mut().for_each(|verdict| verdict["reason"] = Value::from(SHREDDED));
-        }
+        subject::mark_verdicts(subject, &mut self.verdicts);
     }
 }
 

@@ -63,6 +63,7 @@ async fn save_results(rows: &[SavedResult<'_>], connection: &mut PgConnection) -
         .bind(column(rows, |r| r.executed_at.get()))
         .bind(column(rows, |r| r.position))
         .bind(column(rows, |r| r.subject.as_deref()))
+        .bind(column(rows, |r| r.grader))
         .execute(connection)
         .await?;
     Ok(())

@@ -69,6 +69,7 @@ fn job_event(recorded: &Recorded) -> Option<&JobEvent> {
         | DomainEvent::DataSubject(_)
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
+        | DomainEvent::Regrade(_)
         | DomainEvent::Unread(_) => None,
     }
 }

@@ -63,6 +63,7 @@ impl Projection for RunSummary {
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
+            | DomainEvent::Regrade(_)
             | DomainEvent::Unread(_) => recorded.stream_id,
         }
     }
@@ -149,6 +150,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::JobPolicy(_)
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
+            | DomainEvent::Regrade(_)
             | DomainEvent::Unread(_) => (),
         }
     }

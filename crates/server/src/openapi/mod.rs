@@ -6,6 +6,8 @@ pub(crate) mod answers;
 pub(crate) mod jobs;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod comparison;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod regrades;
 mod complete;
 mod domain;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub(crate) const API_KEY: &str = "api_key";
         (name = "cases", description = "Test cases of a card"),
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
+        (name = "regrades", description = "Recorded answers, graded once more without asking a model"),
         (name = "jobs", description = "Queues, limits, the fleet, and what ended without an answer"),
         (name = "schedules", description = "Runs at the times of a cron expression"),
         (name = "projections", description = "How the read models are"),

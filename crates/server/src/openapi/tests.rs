@@ -2,6 +2,7 @@
 
 mod comparison;
 mod jobs;
+mod regrades;
 
 use std::collections::BTreeSet;
 
@@ -41,6 +42,9 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/runs/{run_id}/results", &["get"]),
     ("/api/v1/runs/{run_id}/comparison", &["get"]),
     ("/api/v1/runs/{run_id}/repeats", &["get"]),
+    ("/api/v1/runs/{run_id}/regrades", &["get", "post"]),
+    ("/api/v1/regrades/{regrade_id}", &["get"]),
+    ("/api/v1/regrades/{regrade_id}/results", &["get"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
     ("/api/v1/queues", &["get"]),
     ("/api/v1/queues/pause", &["post"]),
@@ -301,6 +305,7 @@ fn the_schemas_have_the_fields_that_answers_have() {
     let mut compared = rows();
     compared.extend(jobs::rows());
     compared.extend(comparison::rows());
+    compared.extend(regrades::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     compared.push(("ProjectionFailure", projection["failure"].clone()));

@@ -14,6 +14,7 @@ pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
 pub(crate) mod comparison;
+pub(crate) mod regrades;
 pub(crate) mod projections;
 pub(crate) mod past;
 pub(crate) mod system;
@@ -65,6 +66,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(runs::routes())
         .merge(results::routes())
         .merge(comparison::routes())
+        .merge(regrades::routes())
         .merge(jobs::routes())
         .merge(projections::routes())
         .merge(subjects::routes())

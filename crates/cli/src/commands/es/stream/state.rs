@@ -6,6 +6,7 @@ use pcs_domain::ids::TenantId;
 use pcs_domain::job::Job;
 use pcs_domain::job_policy::JobPolicy;
 use pcs_domain::prompt_card::PromptCard;
+use pcs_domain::regrade::Regrade;
 use pcs_domain::schedule::Schedule;
 use pcs_domain::test_run::TestRun;
 use pcs_domain::{Aggregate, Category, Timestamp};
@@ -131,6 +132,7 @@ async fn fold(
         Category::JobPolicy => load::<JobPolicy>(store, tenant, stream, version).await?,
         Category::Schedule => load::<Schedule>(store, tenant, stream, version).await?,
         Category::Job => load::<Job>(store, tenant, stream, version).await?,
+        Category::Regrade => load::<Regrade>(store, tenant, stream, version).await?,
     };
     Ok(Folded { stream: name, version, state })
 }
