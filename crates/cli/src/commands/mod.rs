@@ -6,6 +6,7 @@ pub mod es;
 pub mod jobs;
 pub mod compare;
 pub mod repeats;
+pub mod regrade;
 pub mod runs;
 pub mod schedules;
 pub mod exit;

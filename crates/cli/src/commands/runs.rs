@@ -4,6 +4,7 @@ use super::compare::Compare;
 use super::exit::{CliError, ExitStatus};
 use super::output::{Align, Output, excerpt};
 use super::page::{PAGE_LEN_MAX, RESULTS_PAGE_LEN_MAX, collect};
+use super::regrade::Regrade;
 use super::repeats::Repeats;
 use super::run::report::{RESULT_COLUMNS, Report, result_row};
 use super::target;
@@ -31,6 +32,8 @@ pub enum RunsCommand {
     Compare(Compare),
     /// Show what the repeats of a run say about its cases: pass@k, pass^k, and which are flaky
     Repeats(Repeats),
+    /// Grade the recorded answers of a run once more, by other assertions or the cases' of now; no model is asked
+    Regrade(Regrade),
 }
 
 /// `runs list`.
@@ -136,6 +139,7 @@ impl RunsCommand {
             Self::Results(args) => results(api, args, output).await,
             Self::Repeats(args) => args.against(api, output).await,
             Self::Compare(args) => return args.against(api, output).await,
+            Self::Regrade(args) => return args.against(api, output).await,
         }?;
         Ok(ExitStatus::Success)
     }
