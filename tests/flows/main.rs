@@ -4,6 +4,7 @@
 
 mod broker;
 mod cards;
+mod certificates;
 mod comparison;
 mod deliveries;
 mod edge;

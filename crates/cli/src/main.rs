@@ -32,6 +32,8 @@ enum Command {
     /// Look at runs, cancel and repeat them
     #[command(subcommand)]
     Runs(commands::runs::RunsCommand),
+    /// Check a run's certificate, without a server
+    VerifyCertificate(commands::certificate::VerifyCertificate),
     /// Look at the job system and steer it
     #[command(subcommand)]
     Jobs(commands::jobs::JobsCommand),
@@ -66,6 +68,7 @@ async fn execute(command: Command) -> ExitCode {
         Command::Run(args) => return commands::finish(args.execute().await),
         Command::Card(card) => return commands::finish(card.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),
+        Command::VerifyCertificate(verify) => return commands::finish(verify.execute()),
         Command::Jobs(jobs) => return commands::finish(jobs.execute().await),
         Command::Schedules(schedules) => return commands::finish(schedules.execute().await),
         Command::Es(es) => return commands::finish(es.execute().await),

@@ -16,6 +16,7 @@ pub mod job;
 pub mod jobs;
 pub mod assertion;
 pub mod canonical;
+pub mod certificate;
 pub mod event;
 pub mod ids;
 pub mod limits;

@@ -59,6 +59,8 @@ pub use self::migrate::{MigrationState, migrate, migrate_to, migration_state};
 pub use self::page::{LogPage, Subscribed, Unreadable};
 pub use self::passed_by::PassedBy;
 pub use self::privacy::{KEY_FRESH, KeySource, KeyUse, KnownSubject, PrivacyError, ShreddedSubject, SubjectEntry};
+pub use pcs_sealing::Signer;
+
 pub use self::read::Loaded;
 pub use self::recorded::{Record, Recorded};
 pub use self::stored::{StoredEvent, stream_name};

@@ -168,6 +168,8 @@ pub struct ExecutionResult {
     pub worker: String,
     /// When.
     pub executed_at: String,
+    /// The version of what graded it.
+    pub grader: Option<String>,
     /// What else the server says, handed on in JSON.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod compare;
 pub mod repeats;
 pub mod regrade;
+pub mod certificate;
 pub mod runs;
 pub mod schedules;
 pub mod exit;

@@ -1,5 +1,6 @@
 //! `pcs runs …`: the runs of the server, how far they are, and what they came to.
 
+use super::certificate::CertificateArgs;
 use super::compare::Compare;
 use super::exit::{CliError, ExitStatus};
 use super::output::{Align, Output, excerpt};
@@ -34,6 +35,8 @@ pub enum RunsCommand {
     Repeats(Repeats),
     /// Grade the recorded answers of a run once more, by other assertions or the cases' of now; no model is asked
     Regrade(Regrade),
+    /// Certify a run that has ended: what it was and came to, signed
+    Certificate(CertificateArgs),
 }
 
 /// `runs list`.
@@ -138,6 +141,7 @@ impl RunsCommand {
             Self::Retry(args) => retry(api, &args, output).await,
             Self::Results(args) => results(api, args, output).await,
             Self::Repeats(args) => args.against(api, output).await,
+            Self::Certificate(args) => args.against(api, output).await,
             Self::Compare(args) => return args.against(api, output).await,
             Self::Regrade(args) => return args.against(api, output).await,
         }?;

@@ -1,6 +1,7 @@
 //! `execution_results.v1`: the one result of each execution, and each attempt that failed.
 
 mod by_case;
+mod certified;
 mod load;
 mod queries;
 mod save;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 pub use self::by_case::{CaseResults, MetricResults, Sums, by_case, metrics_by_case};
+pub use self::certified::certified;
 pub use self::queries::{
     Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
 };

@@ -92,6 +92,8 @@ pub struct ResultRow {
     pub worker: String,
     /// When it was recorded.
     pub executed_at: Timestamp,
+    /// The version of what graded it.
+    pub grader: Option<String>,
     /// Its place in the log: where the next page begins.
     #[serde(skip)]
     pub position: i64,
@@ -243,6 +245,7 @@ impl FromRow<'_, PgRow> for ResultRow {
             attempt: row.try_get("attempt")?,
             worker: row.try_get("worker")?,
             executed_at: row::timestamp(row, "executed_at")?,
+            grader: row.try_get("grader")?,
             position: row.try_get("position")?,
         })
     }

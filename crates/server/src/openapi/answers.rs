@@ -255,6 +255,9 @@ pub(crate) struct ResultDoc {
     worker: String,
     #[schema(format = DateTime)]
     executed_at: String,
+    /// The version of what graded it.
+    #[schema(required)]
+    grader: Option<String>,
 }
 
 /// How an execution came out.

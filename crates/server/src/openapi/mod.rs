@@ -8,6 +8,8 @@ pub(crate) mod jobs;
 pub(crate) mod comparison;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod regrades;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod certificates;
 mod complete;
 mod domain;
 #[cfg(test)]

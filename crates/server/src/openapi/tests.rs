@@ -43,6 +43,8 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/runs/{run_id}/comparison", &["get"]),
     ("/api/v1/runs/{run_id}/repeats", &["get"]),
     ("/api/v1/runs/{run_id}/regrades", &["get", "post"]),
+    ("/api/v1/runs/{run_id}/certificate", &["get"]),
+    ("/api/v1/certificate-key", &["get"]),
     ("/api/v1/regrades/{regrade_id}", &["get"]),
     ("/api/v1/regrades/{regrade_id}/results", &["get"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
@@ -272,6 +274,7 @@ fn run() -> Run {
 
 fn result() -> ResultRow {
     ResultRow {
+        grader: None,
         execution_id: ExecutionId(Uuid::nil()),
         run_id: TestRunId(Uuid::nil()),
         card_id: PromptCardId(Uuid::nil()),

@@ -15,6 +15,7 @@ pub(crate) mod run_request;
 pub(crate) mod results;
 pub(crate) mod comparison;
 pub(crate) mod regrades;
+pub(crate) mod certificates;
 pub(crate) mod projections;
 pub(crate) mod past;
 pub(crate) mod system;
@@ -67,6 +68,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(results::routes())
         .merge(comparison::routes())
         .merge(regrades::routes())
+        .merge(certificates::routes())
         .merge(jobs::routes())
         .merge(projections::routes())
         .merge(subjects::routes())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pcs_domain::Aggregate;
 use pcs_domain::data_subject::{Guard, Guarded};
 use pcs_domain::ids::{SubjectId, TenantId};
-use pcs_sealing::{Session, relay_public_key};
+use pcs_sealing::{Session, Signer, relay_public_key};
 
 use super::envelope::open;
 use super::error::PrivacyError;
@@ -67,6 +67,15 @@ impl Store {
         let ring = self.inner.keys.masters().ring()?;
         let (name, master) = ring.current();
         Ok((name.to_owned(), relay_public_key(master)?))
+    }
+
+    /// Signs for the holders of this process' master key.
+    ///
+    /// # Errors
+    /// Where this process has no master key.
+    pub fn signer(&self) -> Result<Signer, PrivacyError> {
+        let ring = self.inner.keys.masters().ring()?;
+        Ok(Signer::of_master(ring.current().1)?)
     }
 
     /// The session with a worker, with the relay's key of this master key's name.
