@@ -22,6 +22,9 @@ use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
 use crate::upcast::unchanged;
 
+/// The label that every card has without being given it: its newest version.
+pub const LATEST: &str = "latest";
+
 events! {
     /// What happened to a card.
     pub enum PromptCardEvent in PromptCard {
