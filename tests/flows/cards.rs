@@ -94,6 +94,7 @@ async fn a_prompt_is_fetched_by_title_and_label() {
     assert_eq!(again(etag).await.expect(200).body["prompt"], "Good day {{name}}");
     assert_eq!(system.read(&format!("{path}?version=1")).await.expect(200).body["labels"], json!([]));
     assert_eq!(system.get(&format!("{path}?as_of={first}")).await.expect(200).body["version"], 1);
+    assert_eq!(system.read(&format!("{path}?label=latest")).await.expect(200).body["version"], 2);
     assert_eq!(system.read(&format!("{path}?version=3")).await.expect(404).code(), "version_not_found");
     assert_eq!(system.read(&format!("{path}?label=staging")).await.expect(404).code(), "label_not_found");
     drop(system.read(&format!("{path}?label=production&version=1")).await.expect(422));
