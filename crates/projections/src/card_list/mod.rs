@@ -1,6 +1,7 @@
 //! `card_list.v1`: one row a card, as it is now, with full-text search.
 
 mod queries;
+mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 
 pub use self::queries::{CardFilter, CardRow, by_id, by_title, page};
 pub(crate) use self::queries::{by_id_in, rows_in};
+pub use self::registry::{PromptFilter, PromptPage, PromptRow, prompts};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.
