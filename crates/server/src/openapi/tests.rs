@@ -2,6 +2,7 @@
 
 mod comparison;
 mod jobs;
+mod langfuse;
 
 use std::collections::BTreeSet;
 
@@ -64,6 +65,9 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/projections/{name}", &["get"]),
     ("/api/v1/subjects/{subject}", &["delete"]),
     ("/api/v1/openapi.json", &["get"]),
+    ("/api/public/v2/prompts", &["get"]),
+    ("/api/public/v2/prompts/{prompt_name}", &["get"]),
+    ("/api/public/health", &["get"]),
     ("/", &["get"]),
     ("/healthz", &["get"]),
     ("/readyz", &["get"]),
@@ -91,7 +95,8 @@ fn every_gated_route_needs_a_key_and_tells_its_problems() {
     for (path, item) in document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let gated = path.starts_with("/api/v1/") && !path.ends_with("/openapi.json");
-            assert_eq!(operation.get("security").is_some(), gated, "{method} {path}");
+            let langfuse = path.starts_with("/api/public/v2/");
+            assert_eq!(operation.get("security").is_some(), gated || langfuse, "{method} {path}");
             assert!(operation["responses"].get("default").is_some(), "{method} {path}");
             if gated {
                 for status in ["401", "403", "422", "503"] {
@@ -299,6 +304,7 @@ fn the_schemas_have_the_fields_that_answers_have() {
     let mut compared = rows();
     compared.extend(jobs::rows());
     compared.extend(comparison::rows());
+    compared.extend(langfuse::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     compared.push(("ProjectionFailure", projection["failure"].clone()));
