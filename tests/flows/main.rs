@@ -11,6 +11,7 @@ mod main_job;
 mod on_request;
 mod job_commands;
 mod jobs;
+mod langfuse;
 mod limits;
 mod readme;
 mod relays;
