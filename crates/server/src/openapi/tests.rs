@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::document;
+use crate::routes::lint::{Kind, LintRemark, Linted, Severity};
 use crate::routes::prompts::Prompt;
 
 /// The contract: every route there shall be.
@@ -30,6 +31,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/unpublish", &["post"]),
     ("/api/v1/cards/{card_id}/versions", &["get"]),
     ("/api/v1/cards/{card_id}/versions/{version}", &["get"]),
+    ("/api/v1/cards/{card_id}/versions/{version}/lint", &["get"]),
     ("/api/v1/cards/{card_id}/diff", &["get"]),
     ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
     ("/api/v1/prompts/{name}", &["get"]),
@@ -198,11 +200,25 @@ fn rows() -> Vec<(&'static str, Value)> {
         ("Version", serde_json::to_value(version).unwrap()),
         ("Case", serde_json::to_value(case).unwrap()),
         ("Prompt", serde_json::to_value(prompt).unwrap()),
+        ("Lint", serde_json::to_value(lint()).unwrap()),
         ("Attempt", serde_json::to_value(attempt).unwrap()),
         ("Run", serde_json::to_value(run()).unwrap()),
         ("Result", serde_json::to_value(result()).unwrap()),
         ("Projection", serde_json::to_value(projection()).unwrap()),
     ]
+}
+
+fn lint() -> Linted {
+    let remark = LintRemark {
+        severity: Severity::Warning,
+        kind: Kind::NoCases,
+        variable: None,
+        cases: 0,
+        example: None,
+        message: String::new(),
+    };
+    let (variables, remarks) = (Vec::new(), vec![remark]);
+    Linted { version: 1, variables, cases: 0, cases_checked: 0, has_errors: false, remarks }
 }
 
 fn projection() -> ProjectionState {
@@ -307,6 +323,8 @@ fn the_schemas_have_the_fields_that_answers_have() {
     compared.extend(langfuse::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
+    let lint = compared.iter().find(|(name, _)| *name == "Lint").unwrap().1.clone();
+    compared.push(("LintRemark", lint["remarks"][0].clone()));
     compared.push(("ProjectionFailure", projection["failure"].clone()));
     compared.push(("Totals", run["totals"].clone()));
     compared.push(("ModelSummary", run["by_model"][0].clone()));

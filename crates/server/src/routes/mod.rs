@@ -3,6 +3,7 @@
 pub(crate) mod cards;
 pub(crate) mod card_answer;
 pub(crate) mod card_versions;
+pub(crate) mod lint;
 pub(crate) mod labels;
 pub(crate) mod prompts;
 pub(crate) mod langfuse;
@@ -60,6 +61,7 @@ fn gated() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(cards::routes())
         .merge(card_versions::routes())
+        .merge(lint::routes())
         .merge(labels::routes())
         .merge(prompts::routes())
         .merge(cases::routes())
