@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::wire::{AddedCases, Card, CardChange, CardDiff, CardVersion, Case, NewCard, NewCases, Page};
+use super::wire::{
+    AddedCases, Card, CardChange, CardDiff, CardLint, CardVersion, Case, NewCard, NewCases, Page, Prompt,
+};
 
 /// Which cards a list shall hold; an empty field asks for all.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +83,19 @@ impl Api {
     /// One version of a card.
     pub async fn card_version(&self, id: &str, version: u32) -> Result<CardVersion, ApiError> {
         self.get(&["cards", id, "versions", &version.to_string()], &[]).await
+    }
+
+    /// What a version and the card's cases say about each other.
+    pub async fn card_lint(&self, id: &str, version: u32) -> Result<CardLint, ApiError> {
+        self.get(&["cards", id, "versions", &version.to_string(), "lint"], &[]).await
+    }
+
+    /// A version of the prompt whose card has this title: of a label, or of this number; else the one in production.
+    pub async fn prompt(&self, name: &str, label: Option<&str>, version: Option<u32>) -> Result<Prompt, ApiError> {
+        let version = version.map(|version| version.to_string());
+        let mut query: Vec<(&str, &str)> = label.map(|label| ("label", label)).into_iter().collect();
+        query.extend(version.as_deref().map(|version| ("version", version)));
+        self.get(&["prompts", name], &query).await
     }
 
     /// What changed from one version to another.

@@ -135,6 +135,54 @@ pub struct CardVersion {
     pub rest: Map<String, Value>,
 }
 
+/// A version of a prompt, as applications fetch it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Prompt {
+    /// The title of its card.
+    pub name: String,
+    /// Its number.
+    pub version: u32,
+    /// The template.
+    pub prompt: String,
+    /// The labels that point to it.
+    pub labels: Vec<String>,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// What a version and the card's cases say about each other.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CardLint {
+    /// The version.
+    pub version: u32,
+    /// The variables that it refers to.
+    pub variables: Vec<String>,
+    /// How many cases the card has.
+    pub cases: u64,
+    /// How many of them were looked at.
+    pub cases_checked: u64,
+    /// Whether a run would be refused, or an execution would fail.
+    pub has_errors: bool,
+    /// What was found, errors first.
+    pub remarks: Vec<LintRemark>,
+}
+
+/// Something that the author of a prompt should know.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LintRemark {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What it says.
+    pub message: String,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
 /// What lies between two versions.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CardDiff {

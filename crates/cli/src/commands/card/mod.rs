@@ -1,5 +1,6 @@
 //! `pcs card …`: cards, their versions, labels and cases.
 
+mod lint;
 mod read;
 mod write;
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub enum CardCommand {
     Versions(Named),
     /// Show what changed between two versions
     Diff(Diff),
+    /// Check a prompt against the card's cases; errors end with 1
+    Lint(Lint),
     /// Point a label, such as `production`, to a version
     Label(Label),
     /// Take a label away
@@ -167,6 +170,20 @@ pub struct Show {
     pub prompt: bool,
 }
 
+/// `card lint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Lint {
+    /// The card, and how to print what was found
+    #[command(flatten)]
+    pub named: Named,
+    /// Another version than the newest
+    #[arg(long, value_name = "N")]
+    pub version: Option<u32>,
+    /// Let warnings end with 1 as well
+    #[arg(long)]
+    pub strict: bool,
+}
+
 /// `card diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Diff {
@@ -247,6 +264,7 @@ impl CardCommand {
             Self::List(list) => read::list(api, list, output).await,
             Self::Show(show) => read::show(api, &show, output).await,
             Self::Versions(named) => read::versions(api, &named, output).await,
+            Self::Lint(lint) => return lint::lint(api, &lint, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
             Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
             Self::Cases(cases) => read::cases(api, &cases, output).await,

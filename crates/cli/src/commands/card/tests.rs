@@ -150,6 +150,33 @@ async fn the_other_commands_ask_for_what_they_say() {
 }
 
 #[tokio::test]
+async fn errors_of_a_prompt_fail_and_warnings_only_where_they_shall() {
+    let remark = |severity: &str, message: &str| json!({ "severity": severity, "kind": "k", "message": message });
+    let found = |has_errors: bool, remarks: serde_json::Value| {
+        let (cases, checked) = (3, if has_errors { 3 } else { 2 });
+        let found = json!({
+            "version": 2, "variables": ["a", "b"], "cases": cases, "cases_checked": checked, "has_errors": has_errors,
+            "remarks": remarks,
+        });
+        Reply::json(200, found)
+    };
+    let warning = remark("warning", "no case gives \u{1b}b");
+    let errors = found(true, json!([remark("error", "case \"x\" lacks the variable \"a\""), warning]));
+    let server = FakeServer::in_order(vec![card(), errors]);
+    let (ended, out) = ran(&server, &["lint", ID]).await;
+    assert_eq!(ended.unwrap(), ExitStatus::GateFailed);
+    assert_eq!(out, "error: case \"x\" lacks the variable \"a\"\nwarning: no case gives \u{fffd}b\n");
+    assert_eq!(server.lines()[1], format!("GET /api/v1/cards/{ID}/versions/2/lint"));
+    for (line, status) in [
+        (vec!["lint", ID, "--version", "1"], ExitStatus::Success),
+        (vec!["lint", ID, "--strict", "--json"], ExitStatus::GateFailed),
+    ] {
+        let server = FakeServer::in_order(vec![card(), found(false, json!([warning]))]);
+        assert_eq!(ran(&server, &line).await.0.unwrap(), status, "{line:?}");
+    }
+}
+
+#[tokio::test]
 async fn cases_are_imported_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.jsonl");
