@@ -105,6 +105,50 @@ async fn a_prompt_is_fetched_by_title_and_label() {
 }
 
 #[tokio::test]
+async fn a_prompt_is_checked_against_its_cases_before_a_run_is() {
+    let system = TestSystem::start().await;
+    let cases = json!([
+        { "name": "whole", "input": { "name": "Ada", "tone": "warm" } },
+        { "name": "bare", "input": { "nmae": "Grace" } },
+        { "name": "theirs", "subject": "customer-1", "input": { "name": "Marvin", "tone": "dry" } },
+    ]);
+    let prompt = "{% if tone %}In a {{tone}} tone: {% endif %}hello {{name}}, on {{day | default('no day')}}";
+    let card = system.card("Greeter", prompt, cases).await;
+    let lint = async |version: u32| system.read(&format!("/cards/{card}/versions/{version}/lint")).await;
+    let found = lint(1).await.expect(200).body;
+    assert_eq!(found["variables"], json!(["day", "name", "tone"]));
+    assert_eq!((&found["cases"], &found["cases_checked"], &found["has_errors"]), (&json!(3), &json!(3), &json!(true)));
+    let said = |found: &Value| -> Vec<Value> {
+        let of = |remark: &Value| json!([remark["severity"], remark["kind"], remark["variable"], remark["example"]]);
+        found["remarks"].as_array().expect("a list").iter().map(of).collect()
+    };
+    let expected = json!([
+        ["error", "missing_variable", "name", "bare"],
+        ["warning", "untested_variable", "day", null],
+        ["warning", "unused_variable", "nmae", "bare"],
+    ]);
+    assert_eq!(json!(said(&found)), expected);
+    // The error is what refuses the run.
+    let run = json!({ "card_id": card, "models": [{ "id": "echo" }] });
+    assert_eq!(system.post("/runs", &run).await.expect(422).code(), "missing_variable");
+
+    // What is a person's is looked at as long as there is a key to it.
+    drop(TestSystem::send(system.request(Method::DELETE, "/api/v1/subjects/customer-1")).await.expect(200));
+    let found = lint(1).await.expect(200).body;
+    assert_eq!((&found["cases"], &found["cases_checked"]), (&json!(3), &json!(2)));
+    assert_eq!(json!(said(&found)), expected);
+
+    let patch = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", "\"2\"");
+    drop(TestSystem::send(patch.json(&json!({ "prompt": "{% if %}" }))).await.expect(200));
+    let found = lint(2).await.expect(200).body;
+    assert_eq!(json!(said(&found)), json!([["error", "invalid_template", null, null]]));
+    assert_eq!(lint(3).await.expect(404).code(), "version_not_found");
+    let nobody = format!("/cards/{}/versions/1/lint", uuid::Uuid::nil());
+    assert_eq!(system.read(&nobody).await.expect(404).code(), "card_not_found");
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn cards_are_found_by_text_category_tag_and_visibility() {
     let system = TestSystem::start().await;
     let mut position = String::new();
