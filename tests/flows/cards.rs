@@ -1,5 +1,7 @@
 //! The life of a card over HTTP.
 
+use pcs_auth::Role;
+use pcs_domain::ids::ActorId;
 use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -57,6 +59,46 @@ async fn a_card_is_made_revised_labelled_and_archived() {
     assert_eq!(system.post(&format!("/cards/{id}/publish"), &json!({})).await.expect(409).code(), "card_archived");
     let restored = system.post(&format!("/cards/{id}/restore"), &json!({})).await.expect(200);
     assert_eq!(restored.body["archived"], false);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_protected_label_is_moved_by_an_administrator_only() {
+    let system = TestSystem::start().await;
+    let card = system.card("Greeter", "Hello {{name}}", json!([{ "input": { "name": "Ada" } }])).await;
+    let pool = system.store.pool();
+    let account: uuid::Uuid =
+        sqlx::query_scalar("select account_id from auth.account").fetch_one(pool).await.expect("there is one account");
+    let editor = pcs_auth::create_api_key(pool, ActorId(account), "ci", Role::Editor).await.expect("a key").text;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let send = async |method: Method, key: &str, path: &str, body: Value| {
+        let url = format!("{}/api/v1/cards/{card}/labels/{path}", system.url);
+        TestSystem::send(http.request(method, url).bearer_auth(key).json(&body)).await
+    };
+    let (admin, first, none) = (system.api_key.as_str(), json!({ "version": 1 }), json!({}));
+    let protection = "production/protection";
+    assert_eq!(send(Method::PUT, &editor, protection, none.clone()).await.expect(403).code(), "forbidden");
+    let protected = send(Method::PUT, admin, protection, none.clone()).await.expect(200);
+    assert_eq!((&protected.body["labels"], &protected.body["protected_labels"]), (&json!({}), &json!(["production"])));
+
+    let refused = send(Method::PUT, &editor, "production", first.clone()).await.expect(403);
+    assert_eq!(refused.code(), "label_protected");
+    drop(send(Method::PUT, &editor, "staging", first.clone()).await.expect(200));
+    drop(send(Method::PUT, admin, "production", first.clone()).await.expect(200));
+    assert_eq!(send(Method::DELETE, &editor, "production", none.clone()).await.expect(403).code(), "label_protected");
+    // The read model says what the command's own state says.
+    let read = system.read(&format!("/cards/{card}")).await.expect(200).body;
+    assert_eq!(read["labels"], json!({ "production": 1, "staging": 1 }));
+    assert_eq!(read["protected_labels"], json!(["production"]));
+    assert_eq!(system.read("/prompts/Greeter").await.expect(200).body["labels"], json!(["production", "staging"]));
+    let then = protected.header("pcs-position");
+    let past = system.get(&format!("/cards/{card}?as_of={then}")).await.expect(200).body;
+    assert_eq!((&past["labels"], &past["protected_labels"]), (&json!({}), &json!(["production"])));
+
+    assert_eq!(send(Method::DELETE, &editor, protection, none.clone()).await.expect(403).code(), "forbidden");
+    let freed = send(Method::DELETE, admin, protection, none.clone()).await.expect(200);
+    assert_eq!(freed.body["protected_labels"], json!([]));
+    drop(send(Method::DELETE, &editor, "production", none).await.expect(200));
     system.stop().await;
 }
 

@@ -59,6 +59,8 @@ async fn prompts(system: &TestSystem) {
     revised(system, &card, "\"1\"", second).await;
     labelled(system, &card, "production", 1).await;
     labelled(system, &card, "staging", 2).await;
+    let protect = system.request(Method::PUT, &format!("/api/v1/cards/{card}/labels/production/protection"));
+    drop(TestSystem::send(protect.json(&json!({}))).await.expect(200));
     let chat = json!([
         { "role": "system", "content": "You answer in {{language}}." },
         { "type": "placeholder", "name": "history" },
@@ -112,6 +114,7 @@ async fn what_langfuses_clients_may_not_have_is_answered_in_their_form() {
     assert!(message.contains("\"nobody\""), "{message}");
     assert_eq!(ask("/v2/prompts/support-chat?version=7").await.expect(404).code(), "version_not_found");
     assert_eq!(ask("/v2/prompts/Retired").await.expect(404).code(), "prompt_not_found");
+    assert_eq!(ask("/v2/prompts?label=@protected").await.expect(200).body["meta"]["totalItems"], 0);
     for (query, named) in [
         ("/v2/prompts?limit=101", "limit"),
         ("/v2/prompts?page=0", "page"),

@@ -105,6 +105,7 @@ fn fold(cards: &mut Cards, recorded: &Recorded) {
             is_public: e.is_public,
             archived: false,
             labels: BTreeMap::new(),
+            protected_labels: BTreeSet::new(),
             case_count: 0,
             revision: recorded.version,
         });
@@ -138,6 +139,12 @@ fn change(card: &mut CardRow, event: &PromptCardEvent) {
         }
         PromptCardEvent::Unlabelled(e) => {
             card.labels.remove(&e.label);
+        }
+        PromptCardEvent::LabelProtected(e) => {
+            card.protected_labels.insert(e.label.clone());
+        }
+        PromptCardEvent::LabelUnprotected(e) => {
+            card.protected_labels.remove(&e.label);
         }
         PromptCardEvent::Published(_) => card.is_public = true,
         PromptCardEvent::Unpublished(_) => card.is_public = false,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row};
 
+use super::queries::Labels;
 use crate::{ReadError, page, row, storable};
 
 /// Which prompts; an absent field is no condition.
@@ -54,7 +55,7 @@ impl FromRow<'_, PgRow> for PromptRow {
             metadata: row::json(row, "metadata")?,
             updated_at: row::timestamp(row, "updated_at")?,
             version: row::number(row, "version")?,
-            labels: row::json(row, "labels")?,
+            labels: row::json::<Labels>(row, "labels")?.versions,
             chosen: row::number(row, "chosen")?,
             prompt: row.try_get("prompt")?,
         })

@@ -34,6 +34,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/versions/{version}/lint", &["get"]),
     ("/api/v1/cards/{card_id}/diff", &["get"]),
     ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
+    ("/api/v1/cards/{card_id}/labels/{label}/protection", &["delete", "put"]),
     ("/api/v1/prompts/{name}", &["get"]),
     ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
     ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
@@ -157,6 +158,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         is_public: false,
         archived: false,
         labels: std::collections::BTreeMap::new(),
+        protected_labels: BTreeSet::new(),
         case_count: 0,
         revision: 1,
     };

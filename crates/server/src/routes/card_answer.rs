@@ -108,6 +108,7 @@ fn row(id: PromptCardId, state: &PromptCard, revision: i64, past: &Provenance) -
         is_public: card.is_public,
         archived: matches!(state, PromptCard::Archived(_)),
         labels: card.labels.clone(),
+        protected_labels: card.protected_labels.clone(),
         case_count: i64::try_from(card.cases.len()).unwrap_or(i64::MAX),
         revision,
     })
@@ -134,6 +135,7 @@ impl From<PromptCardRejection> for Problem {
             PromptCardRejection::NotFound
             | PromptCardRejection::NoSuchLabel { .. }
             | PromptCardRejection::NoSuchCase { .. } => refused(StatusCode::NOT_FOUND),
+            PromptCardRejection::LabelIsProtected { .. } => refused(StatusCode::FORBIDDEN),
             PromptCardRejection::AlreadyExists
             | PromptCardRejection::IsArchived
             | PromptCardRejection::Shredded { .. }
