@@ -114,6 +114,12 @@ impl Api {
         self.command(Method::DELETE, &["cards", id, "labels", label], &json!({}), None).await
     }
 
+    /// Protects a label, or no longer.
+    pub async fn protect_label(&self, id: &str, label: &str, is_protected: bool) -> Result<Card, ApiError> {
+        let method = if is_protected { Method::PUT } else { Method::DELETE };
+        self.command(method, &["cards", id, "labels", label, "protection"], &json!({}), None).await
+    }
+
     /// A page of a card's cases.
     pub async fn card_cases(&self, id: &str, limit: usize, cursor: Option<&str>) -> Result<Page<Case>, ApiError> {
         let limit = limit.to_string();

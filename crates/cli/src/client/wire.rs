@@ -49,6 +49,8 @@ pub struct Card {
     pub archived: bool,
     /// Labels and the versions they point to.
     pub labels: BTreeMap<String, u32>,
+    /// The labels that not everybody may move; a version need not have them.
+    pub protected_labels: Vec<String>,
     /// How many cases it has.
     pub case_count: u64,
     /// The version of its stream, for `If-Match`.

@@ -41,7 +41,11 @@ pub enum CardCommand {
     /// Point a label, such as `production`, to a version
     Label(Label),
     /// Take a label away
-    Unlabel(Unlabel),
+    Unlabel(NamedLabel),
+    /// Let only administrators move a label, or take it away
+    Protect(NamedLabel),
+    /// Let everybody who writes the card move a label again
+    Unprotect(NamedLabel),
     /// List a card's cases, or add some from a file
     Cases(Cases),
 }
@@ -212,9 +216,9 @@ pub struct Label {
     pub json: bool,
 }
 
-/// `card unlabel`.
+/// `card unlabel`, `card protect` and `card unprotect`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Unlabel {
+pub struct NamedLabel {
     /// The card: its id or its exact title
     pub card: String,
     /// The label
@@ -260,7 +264,9 @@ impl CardCommand {
             Self::Publish(named) => write::action(api, &named, "publish", None, output).await,
             Self::Unpublish(named) => write::action(api, &named, "unpublish", None, output).await,
             Self::Label(label) => write::label(api, &label, output).await,
-            Self::Unlabel(unlabel) => write::unlabel(api, &unlabel, output).await,
+            Self::Unlabel(label) => write::unlabel(api, &label, output).await,
+            Self::Protect(label) => write::protect(api, &label, true, output).await,
+            Self::Unprotect(label) => write::protect(api, &label, false, output).await,
             Self::List(list) => read::list(api, list, output).await,
             Self::Show(show) => read::show(api, &show, output).await,
             Self::Versions(named) => read::versions(api, &named, output).await,

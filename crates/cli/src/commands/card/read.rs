@@ -82,6 +82,7 @@ pub(super) async fn show(api: &Api, show: &Show, output: &mut Output) -> Result<
         ("category", card.category.clone()),
         ("tags", card.tags.join(", ")),
         ("labels", labels.join(", ")),
+        ("protected", card.protected_labels.join(", ")),
         ("public", yes_no(card.is_public)),
         ("archived", yes_no(card.archived)),
         ("cases", card.case_count.to_string()),

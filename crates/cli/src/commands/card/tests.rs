@@ -21,7 +21,7 @@ fn card() -> Reply {
         200,
         json!({
             "id": ID, "title": "Sums", "prompt": "Add {{a}}\nand \u{1b}[31m{{b}}", "category": "math", "tags": ["x", "y"],
-            "version": 2, "revision": 6, "labels": { "production": 1 }, "case_count": 3, "updated_at": "2026-01-02T03:04:05Z",
+            "version": 2, "revision": 6, "labels": { "production": 1 }, "protected_labels": ["production"], "case_count": 3, "updated_at": "2026-01-02T03:04:05Z",
         }),
     )
 }
@@ -78,7 +78,7 @@ async fn a_card_is_found_by_its_title_and_shown_without_what_steers_a_terminal()
         "{out}"
     );
     assert!(out.ends_with("\n\nAdd {{a}}\nand \u{fffd}[31m{{b}}\n"), "{out}");
-    assert!(out.contains("  labels       production → 1\n"));
+    assert!(out.contains("  labels       production → 1\n  protected    production\n"), "{out}");
     let (_, out) = ran(&server, &["show", ID, "--prompt"]).await;
     assert_eq!(out, "Add {{a}}\nand \u{1b}[31m{{b}}\n");
 }
@@ -123,6 +123,8 @@ async fn the_other_commands_ask_for_what_they_say() {
         vec!["unpublish", ID],
         vec!["label", ID, "production", "2"],
         vec!["unlabel", ID, "production"],
+        vec!["protect", ID, "production"],
+        vec!["unprotect", ID, "production"],
         vec!["versions", ID],
         vec!["cases", ID],
     ] {
@@ -142,6 +144,8 @@ async fn the_other_commands_ask_for_what_they_say() {
             "POST unpublish",
             "PUT labels/production",
             "DELETE labels/production",
+            "PUT labels/production/protection",
+            "DELETE labels/production/protection",
             "GET versions?limit=200",
             "GET cases?limit=50",
             "GET diff?from=1&to=2",
