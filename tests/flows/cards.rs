@@ -2,6 +2,7 @@
 
 use pcs_auth::Role;
 use pcs_domain::ids::ActorId;
+use pcs_tests::eventually;
 use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -186,6 +187,47 @@ async fn a_prompt_is_checked_against_its_cases_before_a_run_is() {
     assert_eq!(json!(said(&found)), json!([["error", "invalid_template", null, null]]));
     assert_eq!(lint(3).await.expect(404).code(), "version_not_found");
     let nobody = format!("/cards/{}/versions/1/lint", uuid::Uuid::nil());
+    assert_eq!(system.read(&nobody).await.expect(404).code(), "card_not_found");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_says_which_of_its_versions_were_run_and_by_which_schedule() {
+    let system = TestSystem::start().await;
+    let card = system.card("Greeter", "Hello {{name}}", json!([{ "input": { "name": "Ada" } }])).await;
+    let usage = async || system.read(&format!("/cards/{card}/usage")).await.expect(200).body;
+    assert_eq!(usage().await, json!({ "versions": [], "schedules": [] }));
+    let patch = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", "\"2\"");
+    drop(TestSystem::send(patch.json(&json!({ "prompt": "Good day {{name}}" }))).await.expect(200));
+    let of = |versions: Value| json!({ "card_id": card, "versions": versions, "models": [{ "id": "echo" }] });
+    let both = system.run(&of(json!([1, 2]))).await;
+    drop(system.ended(&both).await);
+    let used = usage().await;
+    let said = |used: &Value| -> Vec<Value> {
+        let of = |used: &Value| json!([used["version"], used["runs"], used["running"], used["last_run_id"]]);
+        used["versions"].as_array().expect("a list").iter().map(of).collect()
+    };
+    assert_eq!(json!(said(&used)), json!([[2, 1, 0, both], [1, 1, 0, both]]));
+
+    let schedule = json!({ "name": "nightly", "cron": "0 0 1 1 *", "run": of(json!([2])) });
+    let schedule = system.post("/schedules", &schedule).await.expect(201).id();
+    assert_eq!(usage().await["schedules"], json!([]), "it has not run yet");
+    // A year in which nobody was there: the last time is made up for.
+    sqlx::query("update jobs.schedule set due_at = due_at - interval '1 year'")
+        .execute(system.store.pool())
+        .await
+        .expect("the desk answers");
+    let used = eventually("the schedule's run is shown", || async {
+        let used = usage().await;
+        (used["schedules"] != json!([])).then_some(used)
+    })
+    .await;
+    let last = used["schedules"][0]["last_run_id"].as_str().expect("a run").to_owned();
+    let expected = json!({ "id": schedule, "name": "nightly", "paused": false, "last_run_id": last, "versions": [2] });
+    assert_eq!(used["schedules"], json!([expected]));
+    drop(system.ended(&last).await);
+    assert_eq!(json!(said(&usage().await)), json!([[2, 2, 0, last], [1, 1, 0, both]]));
+    let nobody = format!("/cards/{}/usage", uuid::Uuid::nil());
     assert_eq!(system.read(&nobody).await.expect(404).code(), "card_not_found");
     system.stop().await;
 }

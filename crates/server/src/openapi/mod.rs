@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod answers;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod usage;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod jobs;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod comparison;

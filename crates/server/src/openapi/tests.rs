@@ -7,12 +7,12 @@ mod langfuse;
 use std::collections::BTreeSet;
 
 use pcs_domain::Timestamp;
-use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, TestCaseId, TestRunId};
+use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
 use pcs_domain::test_run::Lane;
 use pcs_projections::card_detail::{CaseRow, VersionRow};
 use pcs_projections::card_list::CardRow;
 use pcs_projections::execution_results::{Attempt, ResultError, ResultRow, ResultStatus};
-use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals};
+use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals, VersionUsage};
 use pcs_projections::{Failure, ProjectionState, Status};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::document;
 use crate::routes::lint::{Kind, LintRemark, Linted, Severity};
 use crate::routes::prompts::Prompt;
+use crate::routes::usage::{ScheduleUsage, Usage};
 
 /// The contract: every route there shall be.
 const ROUTES: &[(&str, &[&str])] = &[
@@ -35,6 +36,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/diff", &["get"]),
     ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
     ("/api/v1/cards/{card_id}/labels/{label}/protection", &["delete", "put"]),
+    ("/api/v1/cards/{card_id}/usage", &["get"]),
     ("/api/v1/prompts/{name}", &["get"]),
     ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
     ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
@@ -203,6 +205,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         ("Case", serde_json::to_value(case).unwrap()),
         ("Prompt", serde_json::to_value(prompt).unwrap()),
         ("Lint", serde_json::to_value(lint()).unwrap()),
+        ("Usage", serde_json::to_value(usage()).unwrap()),
         ("Attempt", serde_json::to_value(attempt).unwrap()),
         ("Run", serde_json::to_value(run()).unwrap()),
         ("Result", serde_json::to_value(result()).unwrap()),
@@ -221,6 +224,14 @@ fn lint() -> Linted {
     };
     let (variables, remarks) = (Vec::new(), vec![remark]);
     Linted { version: 1, variables, cases: 0, cases_checked: 0, has_errors: false, remarks }
+}
+
+fn usage() -> Usage {
+    let last_run_id = TestRunId(Uuid::nil());
+    let version = VersionUsage { version: 1, runs: 1, running: 0, last_run_id, last_requested_at: moment() };
+    let (id, name, versions) = (ScheduleId(Uuid::nil()), String::new(), vec![1]);
+    let schedule = ScheduleUsage { id, name, paused: false, last_run_id, versions };
+    Usage { versions: vec![version], schedules: vec![schedule] }
 }
 
 fn projection() -> ProjectionState {
@@ -326,6 +337,9 @@ fn the_schemas_have_the_fields_that_answers_have() {
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     let lint = compared.iter().find(|(name, _)| *name == "Lint").unwrap().1.clone();
+    let usage = compared.iter().find(|(name, _)| *name == "Usage").unwrap().1.clone();
+    compared.push(("VersionUsage", usage["versions"][0].clone()));
+    compared.push(("ScheduleUsage", usage["schedules"][0].clone()));
     compared.push(("LintRemark", lint["remarks"][0].clone()));
     compared.push(("ProjectionFailure", projection["failure"].clone()));
     compared.push(("Totals", run["totals"].clone()));

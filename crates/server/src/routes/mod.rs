@@ -8,6 +8,7 @@ pub(crate) mod labels;
 pub(crate) mod prompts;
 pub(crate) mod langfuse;
 pub(crate) mod cases;
+pub(crate) mod usage;
 pub(crate) mod runs;
 pub(crate) mod jobs;
 mod subjects;
@@ -65,6 +66,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(labels::routes())
         .merge(prompts::routes())
         .merge(cases::routes())
+        .merge(usage::routes())
         .merge(runs::routes())
         .merge(results::routes())
         .merge(comparison::routes())
