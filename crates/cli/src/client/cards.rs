@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::error::ApiError;
 use super::wire::{
-    AddedCases, Card, CardChange, CardDiff, CardLint, CardVersion, Case, NewCard, NewCases, Page, Prompt,
+    AddedCases, Card, CardChange, CardDiff, CardLint, CardUsage, CardVersion, Case, NewCard, NewCases, Page, Prompt,
 };
 
 /// Which cards a list shall hold; an empty field asks for all.
@@ -88,6 +88,11 @@ impl Api {
     /// What a version and the card's cases say about each other.
     pub async fn card_lint(&self, id: &str, version: u32) -> Result<CardLint, ApiError> {
         self.get(&["cards", id, "versions", &version.to_string(), "lint"], &[]).await
+    }
+
+    /// What uses a card.
+    pub async fn card_usage(&self, id: &str) -> Result<CardUsage, ApiError> {
+        self.get(&["cards", id, "usage"], &[]).await
     }
 
     /// A version of the prompt whose card has this title: of a label, or of this number; else the one in production.

@@ -185,6 +185,48 @@ pub struct LintRemark {
     pub rest: Map<String, Value>,
 }
 
+/// What uses a card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CardUsage {
+    /// The versions that were run, the newest first.
+    pub versions: Vec<VersionUsage>,
+    /// The schedules whose last run was of the card.
+    pub schedules: Vec<ScheduleUsage>,
+}
+
+/// The runs of a version.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct VersionUsage {
+    /// The version.
+    pub version: u32,
+    /// How many runs it was, or is, part of.
+    pub runs: u64,
+    /// How many of them go on.
+    pub running: u64,
+    /// The newest of them.
+    pub last_run_id: String,
+    /// When that was asked for.
+    pub last_requested_at: String,
+}
+
+/// A schedule whose last run was of the card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ScheduleUsage {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is held back.
+    pub paused: bool,
+    /// That run.
+    pub last_run_id: String,
+    /// The versions of that run.
+    pub versions: Vec<u32>,
+}
+
 /// What lies between two versions.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CardDiff {

@@ -2,6 +2,7 @@
 
 mod lint;
 mod read;
+mod usage;
 mod write;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ pub enum CardCommand {
     Versions(Named),
     /// Show what changed between two versions
     Diff(Diff),
+    /// Show which versions of a card were run, and by which schedules
+    Usage(Named),
     /// Check a prompt against the card's cases; errors end with 1
     Lint(Lint),
     /// Point a label, such as `production`, to a version
@@ -271,6 +274,7 @@ impl CardCommand {
             Self::Show(show) => read::show(api, &show, output).await,
             Self::Versions(named) => read::versions(api, &named, output).await,
             Self::Lint(lint) => return lint::lint(api, &lint, output).await,
+            Self::Usage(named) => usage::usage(api, &named, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
             Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
             Self::Cases(cases) => read::cases(api, &cases, output).await,

@@ -181,6 +181,25 @@ async fn errors_of_a_prompt_fail_and_warnings_only_where_they_shall() {
 }
 
 #[tokio::test]
+async fn what_uses_a_card_is_shown_with_the_labels_of_its_versions() {
+    let used = json!({
+        "versions": [{ "version": 1, "runs": 12, "running": 1, "last_run_id": "r1", "last_requested_at": "t" }],
+        "schedules": [{ "id": "s1", "name": "nightly", "paused": true, "last_run_id": "r1", "versions": [1, 2] }],
+    });
+    let server = FakeServer::in_order(vec![card(), Reply::json(200, used)]);
+    let (_, out) = ran(&server, &["usage", ID]).await;
+    let expected = "version  labels      runs  running  last run  requested\n\
+                    \u{20}     1  production    12        1  r1        t\n\
+                    \n\
+                    schedule  name     paused  last run  versions\n\
+                    s1        nightly  yes     r1        1, 2\n";
+    assert_eq!(out, expected);
+    assert_eq!(server.lines()[1], format!("GET /api/v1/cards/{ID}/usage"));
+    let server = FakeServer::in_order(vec![card(), Reply::json(200, json!({ "versions": [], "schedules": [] }))]);
+    assert_eq!(ran(&server, &["usage", ID]).await.1, "");
+}
+
+#[tokio::test]
 async fn cases_are_imported_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.jsonl");
