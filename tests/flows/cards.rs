@@ -1,5 +1,8 @@
 //! The life of a card over HTTP.
 
+use pcs_auth::Role;
+use pcs_domain::ids::ActorId;
+use pcs_tests::eventually;
 use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -61,6 +64,46 @@ async fn a_card_is_made_revised_labelled_and_archived() {
 }
 
 #[tokio::test]
+async fn a_protected_label_is_moved_by_an_administrator_only() {
+    let system = TestSystem::start().await;
+    let card = system.card("Greeter", "Hello {{name}}", json!([{ "input": { "name": "Ada" } }])).await;
+    let pool = system.store.pool();
+    let account: uuid::Uuid =
+        sqlx::query_scalar("select account_id from auth.account").fetch_one(pool).await.expect("there is one account");
+    let editor = pcs_auth::create_api_key(pool, ActorId(account), "ci", Role::Editor).await.expect("a key").text;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let send = async |method: Method, key: &str, path: &str, body: Value| {
+        let url = format!("{}/api/v1/cards/{card}/labels/{path}", system.url);
+        TestSystem::send(http.request(method, url).bearer_auth(key).json(&body)).await
+    };
+    let (admin, first, none) = (system.api_key.as_str(), json!({ "version": 1 }), json!({}));
+    let protection = "production/protection";
+    assert_eq!(send(Method::PUT, &editor, protection, none.clone()).await.expect(403).code(), "forbidden");
+    let protected = send(Method::PUT, admin, protection, none.clone()).await.expect(200);
+    assert_eq!((&protected.body["labels"], &protected.body["protected_labels"]), (&json!({}), &json!(["production"])));
+
+    let refused = send(Method::PUT, &editor, "production", first.clone()).await.expect(403);
+    assert_eq!(refused.code(), "label_protected");
+    drop(send(Method::PUT, &editor, "staging", first.clone()).await.expect(200));
+    drop(send(Method::PUT, admin, "production", first.clone()).await.expect(200));
+    assert_eq!(send(Method::DELETE, &editor, "production", none.clone()).await.expect(403).code(), "label_protected");
+    // The read model says what the command's own state says.
+    let read = system.read(&format!("/cards/{card}")).await.expect(200).body;
+    assert_eq!(read["labels"], json!({ "production": 1, "staging": 1 }));
+    assert_eq!(read["protected_labels"], json!(["production"]));
+    assert_eq!(system.read("/prompts/Greeter").await.expect(200).body["labels"], json!(["production", "staging"]));
+    let then = protected.header("pcs-position");
+    let past = system.get(&format!("/cards/{card}?as_of={then}")).await.expect(200).body;
+    assert_eq!((&past["labels"], &past["protected_labels"]), (&json!({}), &json!(["production"])));
+
+    assert_eq!(send(Method::DELETE, &editor, protection, none.clone()).await.expect(403).code(), "forbidden");
+    let freed = send(Method::DELETE, admin, protection, none.clone()).await.expect(200);
+    assert_eq!(freed.body["protected_labels"], json!([]));
+    drop(send(Method::DELETE, &editor, "production", none).await.expect(200));
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn a_prompt_is_fetched_by_title_and_label() {
     let system = TestSystem::start().await;
     let title = "team a/Greeter?";
@@ -94,12 +137,98 @@ async fn a_prompt_is_fetched_by_title_and_label() {
     assert_eq!(again(etag).await.expect(200).body["prompt"], "Good day {{name}}");
     assert_eq!(system.read(&format!("{path}?version=1")).await.expect(200).body["labels"], json!([]));
     assert_eq!(system.get(&format!("{path}?as_of={first}")).await.expect(200).body["version"], 1);
+    assert_eq!(system.read(&format!("{path}?label=latest")).await.expect(200).body["version"], 2);
     assert_eq!(system.read(&format!("{path}?version=3")).await.expect(404).code(), "version_not_found");
     assert_eq!(system.read(&format!("{path}?label=staging")).await.expect(404).code(), "label_not_found");
     drop(system.read(&format!("{path}?label=production&version=1")).await.expect(422));
     assert_eq!(system.read("/prompts/nobody").await.expect(404).code(), "prompt_not_found");
     system.card(title, "another", json!([{ "input": {} }])).await;
     assert_eq!(system.read(path).await.expect(409).code(), "prompt_ambiguous");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_prompt_is_checked_against_its_cases_before_a_run_is() {
+    let system = TestSystem::start().await;
+    let cases = json!([
+        { "name": "whole", "input": { "name": "Ada", "tone": "warm" } },
+        { "name": "bare", "input": { "nmae": "Grace" } },
+        { "name": "theirs", "subject": "customer-1", "input": { "name": "Marvin", "tone": "dry" } },
+    ]);
+    let prompt = "{% if tone %}In a {{tone}} tone: {% endif %}hello {{name}}, on {{day | default('no day')}}";
+    let card = system.card("Greeter", prompt, cases).await;
+    let lint = async |version: u32| system.read(&format!("/cards/{card}/versions/{version}/lint")).await;
+    let found = lint(1).await.expect(200).body;
+    assert_eq!(found["variables"], json!(["day", "name", "tone"]));
+    assert_eq!((&found["cases"], &found["cases_checked"], &found["has_errors"]), (&json!(3), &json!(3), &json!(true)));
+    let said = |found: &Value| -> Vec<Value> {
+        let of = |remark: &Value| json!([remark["severity"], remark["kind"], remark["variable"], remark["example"]]);
+        found["remarks"].as_array().expect("a list").iter().map(of).collect()
+    };
+    let expected = json!([
+        ["error", "missing_variable", "name", "bare"],
+        ["warning", "untested_variable", "day", null],
+        ["warning", "unused_variable", "nmae", "bare"],
+    ]);
+    assert_eq!(json!(said(&found)), expected);
+    // The error is what refuses the run.
+    let run = json!({ "card_id": card, "models": [{ "id": "echo" }] });
+    assert_eq!(system.post("/runs", &run).await.expect(422).code(), "missing_variable");
+
+    // What is a person's is looked at as long as there is a key to it.
+    drop(TestSystem::send(system.request(Method::DELETE, "/api/v1/subjects/customer-1")).await.expect(200));
+    let found = lint(1).await.expect(200).body;
+    assert_eq!((&found["cases"], &found["cases_checked"]), (&json!(3), &json!(2)));
+    assert_eq!(json!(said(&found)), expected);
+
+    let patch = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", "\"2\"");
+    drop(TestSystem::send(patch.json(&json!({ "prompt": "{% if %}" }))).await.expect(200));
+    let found = lint(2).await.expect(200).body;
+    assert_eq!(json!(said(&found)), json!([["error", "invalid_template", null, null]]));
+    assert_eq!(lint(3).await.expect(404).code(), "version_not_found");
+    let nobody = format!("/cards/{}/versions/1/lint", uuid::Uuid::nil());
+    assert_eq!(system.read(&nobody).await.expect(404).code(), "card_not_found");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_says_which_of_its_versions_were_run_and_by_which_schedule() {
+    let system = TestSystem::start().await;
+    let card = system.card("Greeter", "Hello {{name}}", json!([{ "input": { "name": "Ada" } }])).await;
+    let usage = async || system.read(&format!("/cards/{card}/usage")).await.expect(200).body;
+    assert_eq!(usage().await, json!({ "versions": [], "schedules": [] }));
+    let patch = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", "\"2\"");
+    drop(TestSystem::send(patch.json(&json!({ "prompt": "Good day {{name}}" }))).await.expect(200));
+    let of = |versions: Value| json!({ "card_id": card, "versions": versions, "models": [{ "id": "echo" }] });
+    let both = system.run(&of(json!([1, 2]))).await;
+    drop(system.ended(&both).await);
+    let used = usage().await;
+    let said = |used: &Value| -> Vec<Value> {
+        let of = |used: &Value| json!([used["version"], used["runs"], used["running"], used["last_run_id"]]);
+        used["versions"].as_array().expect("a list").iter().map(of).collect()
+    };
+    assert_eq!(json!(said(&used)), json!([[2, 1, 0, both], [1, 1, 0, both]]));
+
+    let schedule = json!({ "name": "nightly", "cron": "0 0 1 1 *", "run": of(json!([2])) });
+    let schedule = system.post("/schedules", &schedule).await.expect(201).id();
+    assert_eq!(usage().await["schedules"], json!([]), "it has not run yet");
+    // A year in which nobody was there: the last time is made up for.
+    sqlx::query("update jobs.schedule set due_at = due_at - interval '1 year'")
+        .execute(system.store.pool())
+        .await
+        .expect("the desk answers");
+    let used = eventually("the schedule's run is shown", || async {
+        let used = usage().await;
+        (used["schedules"] != json!([])).then_some(used)
+    })
+    .await;
+    let last = used["schedules"][0]["last_run_id"].as_str().expect("a run").to_owned();
+    let expected = json!({ "id": schedule, "name": "nightly", "paused": false, "last_run_id": last, "versions": [2] });
+    assert_eq!(used["schedules"], json!([expected]));
+    drop(system.ended(&last).await);
+    assert_eq!(json!(said(&usage().await)), json!([[2, 2, 0, last], [1, 1, 0, both]]));
+    let nobody = format!("/cards/{}/usage", uuid::Uuid::nil());
+    assert_eq!(system.read(&nobody).await.expect(404).code(), "card_not_found");
     system.stop().await;
 }
 

@@ -13,6 +13,7 @@ mod on_request;
 mod job_commands;
 mod jobs;
 mod judges;
+mod langfuse;
 mod limits;
 mod readme;
 mod regrades;

@@ -10,6 +10,7 @@ pub mod folded;
 pub mod model_server;
 pub mod object_server;
 pub mod process;
+pub mod python;
 pub mod samples;
 pub mod subscriber;
 pub mod system;

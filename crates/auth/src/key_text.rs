@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// What every key starts with; secret scanners look for it.
-const MARK: &str = "pcs_";
+pub const KEY_MARK: &str = "pcs_";
 /// Hex digits that find the key's row; not secret.
 const PREFIX_LEN: usize = 12;
 /// Hex digits of the secret: two random UUIDs, 2 x 122 random bits.
@@ -24,7 +24,7 @@ pub(crate) struct KeyText<'a> {
 impl<'a> KeyText<'a> {
     /// Takes a text apart that has the form of a key and the right checksum.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
-        let rest = text.strip_prefix(MARK)?;
+        let rest = text.strip_prefix(KEY_MARK)?;
         if !rest.is_ascii() || rest.len() != PREFIX_LEN + 1 + SECRET_LEN + CHECKSUM_LEN {
             return None;
         }
@@ -36,10 +36,17 @@ impl<'a> KeyText<'a> {
     }
 }
 
+/// The beginning of a key that is not secret, `pcs_` and its prefix; none of a text that has no such beginning.
+#[must_use]
+pub fn public_part(text: &str) -> Option<&str> {
+    let (prefix, _) = text.strip_prefix(KEY_MARK)?.split_once('_')?;
+    (prefix.len() == PREFIX_LEN).then(|| &text[..KEY_MARK.len() + PREFIX_LEN])
+}
+
 /// A fresh prefix for a key's id, and the key's text.
 pub(crate) fn fresh(key_id: Uuid) -> (String, String) {
     let prefix = key_id.simple().to_string()[..PREFIX_LEN].to_owned();
-    let body = format!("{MARK}{prefix}_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let body = format!("{KEY_MARK}{prefix}_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let text = format!("{body}{}", checksum(&body));
     (prefix, text)
 }
@@ -65,6 +72,15 @@ mod tests {
         assert_eq!(parsed.prefix, prefix);
         assert_eq!(parsed.secret.len(), 64);
         assert_ne!(fresh(key_id).1, text);
+    }
+
+    #[test]
+    fn the_public_part_of_a_key_is_its_beginning_without_the_secret() {
+        let (prefix, text) = fresh(Uuid::new_v4());
+        assert_eq!(public_part(&text), Some(format!("pcs_{prefix}").as_str()));
+        for text in ["", "pcs_", "pcs_0123456789ab", "pcs_short_x", "sk-lf-1", "pcs_é_x"] {
+            assert_eq!(public_part(text), None, "{text}");
+        }
     }
 
     #[test]

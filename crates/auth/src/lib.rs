@@ -14,4 +14,5 @@ pub use self::account::{ADMINISTRATOR_EMAIL, NewCredentials, bootstrap};
 pub use self::api_key::{NewApiKey, create_api_key, revoke};
 pub use self::authenticator::Authenticator;
 pub use self::error::AuthError;
+pub use self::key_text::{KEY_MARK, public_part};
 pub use self::permission::{Action, Forbidden, Principal, Role, authorize};

@@ -54,6 +54,8 @@ pub enum Action {
     ReadCard,
     /// Make and change cards, labels and cases.
     WriteCard,
+    /// Protect a card's labels, and move those that are protected.
+    ProtectLabel,
     /// Show a card to everybody, or stop it.
     PublishCard,
     /// Put a card out of use, or back.
@@ -74,9 +76,10 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ReadCard,
         Self::WriteCard,
+        Self::ProtectLabel,
         Self::PublishCard,
         Self::ArchiveCard,
         Self::ReadRun,
@@ -93,6 +96,7 @@ impl Action {
         match self {
             Self::ReadCard => "card.read",
             Self::WriteCard => "card.write",
+            Self::ProtectLabel => "label.protect",
             Self::PublishCard => "card.publish",
             Self::ArchiveCard => "card.archive",
             Self::ReadRun => "run.read",
@@ -109,7 +113,7 @@ impl Action {
         match self {
             Self::ReadCard | Self::ReadRun => Role::Viewer,
             Self::WriteCard | Self::PublishCard | Self::ArchiveCard | Self::StartRun | Self::CancelRun => Role::Editor,
-            Self::ManageQueues | Self::InspectSystem | Self::ShredSubject => Role::Admin,
+            Self::ProtectLabel | Self::ManageQueues | Self::InspectSystem | Self::ShredSubject => Role::Admin,
         }
     }
 }

@@ -29,6 +29,7 @@ enum Command {
     /// Make, change and look at cards
     #[command(subcommand)]
     Card(commands::card::CardCommand),
+    Prompt(commands::prompt::PromptArgs),
     /// Look at runs, cancel and repeat them
     #[command(subcommand)]
     Runs(commands::runs::RunsCommand),
@@ -67,6 +68,7 @@ async fn execute(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return commands::finish(args.execute().await),
         Command::Card(card) => return commands::finish(card.execute().await),
+        Command::Prompt(prompt) => return commands::finish(prompt.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),
         Command::VerifyCertificate(verify) => return commands::finish(verify.execute()),
         Command::Jobs(jobs) => return commands::finish(jobs.execute().await),

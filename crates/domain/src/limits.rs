@@ -10,6 +10,8 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
 pub const PROMPT_BYTES_MAX: usize = 1024 * 1024;
 /// Most tags of a card.
 pub const TAGS_MAX: usize = 50;
+/// Most protected labels of a card: they are folded at each command on it.
+pub const PROTECTED_LABELS_MAX: usize = 50;
 /// Longest tag, label or name of a case, in characters.
 pub const NAME_CHARS_MAX: usize = 255;
 /// Longest name of a data subject, in characters.

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::wire::{AddedCases, Card, CardChange, CardDiff, CardVersion, Case, NewCard, NewCases, Page};
+use super::wire::{
+    AddedCases, Card, CardChange, CardDiff, CardLint, CardUsage, CardVersion, Case, NewCard, NewCases, Page, Prompt,
+};
 
 /// Which cards a list shall hold; an empty field asks for all.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +85,24 @@ impl Api {
         self.get(&["cards", id, "versions", &version.to_string()], &[]).await
     }
 
+    /// What a version and the card's cases say about each other.
+    pub async fn card_lint(&self, id: &str, version: u32) -> Result<CardLint, ApiError> {
+        self.get(&["cards", id, "versions", &version.to_string(), "lint"], &[]).await
+    }
+
+    /// What uses a card.
+    pub async fn card_usage(&self, id: &str) -> Result<CardUsage, ApiError> {
+        self.get(&["cards", id, "usage"], &[]).await
+    }
+
+    /// A version of the prompt whose card has this title: of a label, or of this number; else the one in production.
+    pub async fn prompt(&self, name: &str, label: Option<&str>, version: Option<u32>) -> Result<Prompt, ApiError> {
+        let version = version.map(|version| version.to_string());
+        let mut query: Vec<(&str, &str)> = label.map(|label| ("label", label)).into_iter().collect();
+        query.extend(version.as_deref().map(|version| ("version", version)));
+        self.get(&["prompts", name], &query).await
+    }
+
     /// What changed from one version to another.
     pub async fn card_diff(&self, id: &str, from: u32, to: u32) -> Result<CardDiff, ApiError> {
         let (from, to) = (from.to_string(), to.to_string());
@@ -97,6 +117,12 @@ impl Api {
     /// Takes a label away.
     pub async fn unlabel_card(&self, id: &str, label: &str) -> Result<Card, ApiError> {
         self.command(Method::DELETE, &["cards", id, "labels", label], &json!({}), None).await
+    }
+
+    /// Protects a label, or no longer.
+    pub async fn protect_label(&self, id: &str, label: &str, is_protected: bool) -> Result<Card, ApiError> {
+        let method = if is_protected { Method::PUT } else { Method::DELETE };
+        self.command(method, &["cards", id, "labels", label, "protection"], &json!({}), None).await
     }
 
     /// A page of a card's cases.

@@ -49,6 +49,8 @@ pub struct Card {
     pub archived: bool,
     /// Labels and the versions they point to.
     pub labels: BTreeMap<String, u32>,
+    /// The labels that not everybody may move; a version need not have them.
+    pub protected_labels: Vec<String>,
     /// How many cases it has.
     pub case_count: u64,
     /// The version of its stream, for `If-Match`.
@@ -133,6 +135,96 @@ pub struct CardVersion {
     /// What else the server says, handed on in JSON.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// A version of a prompt, as applications fetch it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Prompt {
+    /// The title of its card.
+    pub name: String,
+    /// Its number.
+    pub version: u32,
+    /// The template.
+    pub prompt: String,
+    /// The labels that point to it.
+    pub labels: Vec<String>,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// What a version and the card's cases say about each other.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CardLint {
+    /// The version.
+    pub version: u32,
+    /// The variables that it refers to.
+    pub variables: Vec<String>,
+    /// How many cases the card has.
+    pub cases: u64,
+    /// How many of them were looked at.
+    pub cases_checked: u64,
+    /// Whether a run would be refused, or an execution would fail.
+    pub has_errors: bool,
+    /// What was found, errors first.
+    pub remarks: Vec<LintRemark>,
+}
+
+/// Something that the author of a prompt should know.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LintRemark {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What it says.
+    pub message: String,
+    /// What else the server says, handed on in JSON.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// What uses a card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CardUsage {
+    /// The versions that were run, the newest first.
+    pub versions: Vec<VersionUsage>,
+    /// The schedules whose last run was of the card.
+    pub schedules: Vec<ScheduleUsage>,
+}
+
+/// The runs of a version.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct VersionUsage {
+    /// The version.
+    pub version: u32,
+    /// How many runs it was, or is, part of.
+    pub runs: u64,
+    /// How many of them go on.
+    pub running: u64,
+    /// The newest of them.
+    pub last_run_id: String,
+    /// When that was asked for.
+    pub last_requested_at: String,
+}
+
+/// A schedule whose last run was of the card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ScheduleUsage {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is held back.
+    pub paused: bool,
+    /// That run.
+    pub last_run_id: String,
+    /// The versions of that run.
+    pub versions: Vec<u32>,
 }
 
 /// What lies between two versions.

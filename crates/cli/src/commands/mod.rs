@@ -2,6 +2,7 @@
 
 pub mod run;
 pub mod card;
+pub mod prompt;
 pub mod es;
 pub mod jobs;
 pub mod compare;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::LATEST;
 use super::decide::PromptCardRejection as Rejection;
 use super::test_case::CaseDraft;
 use crate::assertion::Assertion;
@@ -76,7 +77,7 @@ pub(super) fn label(value: &str) -> Result<(), Rejection> {
     text("label", value, limits::NAME_CHARS_MAX)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     let starts_well = value.starts_with(|c: char| c.is_ascii_lowercase());
-    if !starts_well || !value.chars().all(plain) || value == "latest" {
+    if !starts_well || !value.chars().all(plain) || value == LATEST {
         return Err(Rejection::InvalidLabel { label: value.to_owned() });
     }
     Ok(())

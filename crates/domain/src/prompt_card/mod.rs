@@ -6,7 +6,7 @@ mod test_case;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ use crate::ids::{ActorId, TestCaseId};
 use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
 use crate::upcast::unchanged;
+
+/// The label that every card has without being given it: its newest version.
+pub const LATEST: &str = "latest";
 
 events! {
     /// What happened to a card.
@@ -37,6 +40,10 @@ events! {
         Labelled(Labelled) = "prompt_card.labelled" version 1,
         /// A label is gone.
         Unlabelled(Unlabelled) = "prompt_card.unlabelled" version 1,
+        /// Only those may move the label, or take it away, who may protect labels; a version need not have it yet.
+        LabelProtected(LabelProtected) = "prompt_card.label_protected" version 1,
+        /// Everybody who writes the card may move the label again.
+        LabelUnprotected(LabelUnprotected) = "prompt_card.label_unprotected" version 1,
         /// Everybody may see the card.
         Published(Published) = "prompt_card.published" version 1,
         /// Only the team may see the card.
@@ -128,6 +135,20 @@ pub struct Unlabelled {
     pub label: String,
 }
 
+/// Payload of `prompt_card.label_protected` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct LabelProtected {
+    /// The label, such as `production`.
+    pub label: String,
+}
+
+/// Payload of `prompt_card.label_unprotected` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct LabelUnprotected {
+    /// The label that is no longer protected.
+    pub label: String,
+}
+
 /// Payload of `prompt_card.published` version 1.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Published {}
@@ -170,7 +191,7 @@ pub struct CasesRemoved {
 
 /// Raised with each change of `evolve`, or of what old events are raised to, that gives a history another state; a test
 /// notices.
-const SNAPSHOT_FOLD: u32 = 1;
+const SNAPSHOT_FOLD: u32 = 2;
 
 /// A card as its history left it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -203,6 +224,8 @@ pub struct Card {
     pub prompts: BTreeMap<u32, String>,
     /// The labels and the versions they point to.
     pub labels: BTreeMap<String, u32>,
+    /// The labels that not everybody may move; a version need not have them.
+    pub protected_labels: BTreeSet<String>,
     /// The cases by id.
     pub cases: BTreeMap<TestCaseId, TestCase>,
     /// The ids of the cases in the order they were added.
@@ -231,6 +254,7 @@ impl Card {
             is_public: event.is_public,
             prompts: BTreeMap::from([(1, event.prompt)]),
             labels: BTreeMap::new(),
+            protected_labels: BTreeSet::new(),
             cases: BTreeMap::new(),
             case_order: Vec::new(),
         }
@@ -268,6 +292,12 @@ impl Card {
             }
             PromptCardEvent::Unlabelled(e) => {
                 self.labels.remove(&e.label);
+            }
+            PromptCardEvent::LabelProtected(e) => {
+                self.protected_labels.insert(e.label);
+            }
+            PromptCardEvent::LabelUnprotected(e) => {
+                self.protected_labels.remove(&e.label);
             }
             PromptCardEvent::Published(_) => self.is_public = true,
             PromptCardEvent::Unpublished(_) => self.is_public = false,

@@ -93,7 +93,7 @@ fn active() -> Given<PromptCard> {
 }
 
 fn label(label: &str, version: u32) -> Command {
-    Command::Label { label: label.into(), version }
+    Command::Label { label: label.into(), version, may_move_protected: false }
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn labels_point_to_versions_that_exist() {
     let card = given::<PromptCard>([created(), revised(2, "two")]);
     let card = card.when(label("production", 1)).then([labelled(1)]).when(label("production", 1)).nothing();
     let card = card.when(label("production", 2)).then([labelled(2)]);
-    let unlabel = || Command::Unlabel { label: "production".into() };
+    let unlabel = || Command::Unlabel { label: "production".into(), may_move_protected: false };
     card.when(unlabel())
         .then([Event::Unlabelled(Unlabelled { label: "production".into() })])
         .when(unlabel())
@@ -217,6 +217,41 @@ fn labels_point_to_versions_that_exist() {
     active().when(label(&"a".repeat(limits::NAME_CHARS_MAX), 1)).accepted();
     active().when(label(&"a".repeat(limits::NAME_CHARS_MAX + 1), 1)).refused("field_too_long");
     active().when(label("a.b-c_9", 1)).accepted();
+}
+
+#[test]
+fn a_protected_label_is_moved_only_by_those_who_may() {
+    let protected = || Event::LabelProtected(LabelProtected { label: "production".into() });
+    let labelled = |version| Event::Labelled(Labelled { label: "production".into(), version });
+    let unlabelled = || Event::Unlabelled(Unlabelled { label: "production".into() });
+    let mighty = |version| Command::Label { label: "production".into(), version, may_move_protected: true };
+    let unlabel = |may_move_protected| Command::Unlabel { label: "production".into(), may_move_protected };
+    let card = || given::<PromptCard>([created(), revised(2, "two"), labelled(1), protected()]);
+    card().when(label("production", 2)).refused("label_protected");
+    card().when(unlabel(false)).refused("label_protected");
+    // It points there already: nothing moves.
+    card().when(label("production", 1)).nothing();
+    card().when(label("staging", 1)).accepted();
+    let gone = card().when(mighty(2)).then([labelled(2)]).when(unlabel(true)).then([unlabelled()]);
+    // It stays protected when it is gone, and may be so before there is one.
+    gone.when(label("production", 2)).refused("label_protected");
+    given::<PromptCard>([created(), protected()]).when(label("production", 1)).refused("label_protected");
+}
+
+#[test]
+fn a_label_is_protected_until_it_is_not() {
+    let protect = |label: &str| Command::ProtectLabel { label: label.into() };
+    let unprotect = || Command::UnprotectLabel { label: "production".into() };
+    let protected = |label: &str| Event::LabelProtected(LabelProtected { label: label.into() });
+    let unprotected = Event::LabelUnprotected(LabelUnprotected { label: "production".into() });
+    let card = active().when(unprotect()).nothing().when(protect("production")).then([protected("production")]);
+    let card = card.when(protect("production")).nothing().when(unprotect()).then([unprotected]);
+    card.when(unprotect()).nothing().when(label("production", 1)).accepted();
+    active().when(protect("latest")).refused("invalid_label");
+    let many = (0..limits::PROTECTED_LABELS_MAX).map(|nth| protected(&format!("label-{nth}")));
+    let full = || given::<PromptCard>(std::iter::once(created()).chain(many.clone()));
+    full().when(protect("label-1")).nothing();
+    full().when(protect("production")).refused("too_many_items");
 }
 
 #[test]
@@ -255,7 +290,9 @@ fn an_archived_card_refuses_every_change() {
         Command::Revise(revise()),
         Command::Tag { tags: vec![] },
         label("x", 1),
-        Command::Unlabel { label: "x".into() },
+        Command::Unlabel { label: "x".into(), may_move_protected: true },
+        Command::ProtectLabel { label: "x".into() },
+        Command::UnprotectLabel { label: "x".into() },
         Command::Publish,
         Command::Unpublish,
         add(vec![]),
@@ -463,7 +500,7 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
             json!([{ "type": "x", "value": { "a": [1.5, null] }, "weight": 0 }]),
         ])
     };
-    match chance.below(14) {
+    match chance.below(16) {
         0 | 1 => Command::Create(Create { title: text(chance), is_public: chance.flip(), ..create() }),
         2 => Command::Revise(Revise { prompt: Some(text(chance)), ..revise() }),
         3 => Command::Revise(Revise {
@@ -474,7 +511,7 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
         }),
         4 => Command::Tag { tags: vec![text(chance), text(chance)] },
         5 => label(&text(chance), u32::try_from(chance.below(4)).unwrap()),
-        6 => Command::Unlabel { label: text(chance) },
+        6 => Command::Unlabel { label: text(chance), may_move_protected: chance.flip() },
         7 => {
             if chance.flip() {
                 Command::Publish
@@ -501,7 +538,9 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
                 on_duplicate: chance.pick(&[OnDuplicate::Refuse, OnDuplicate::Change]),
             }
         }
-        12 => Command::ChangeCase {
+        12 => Command::ProtectLabel { label: text(chance) },
+        13 => Command::UnprotectLabel { label: text(chance) },
+        14 => Command::ChangeCase {
             metadata: None,
             tags: None,
             case_id: case_id(chance),
@@ -571,6 +610,9 @@ fn another_fold_of_the_same_history_has_another_number() {
         Event::Labelled(Labelled { label: "production".into(), version: 2 }),
         Event::Labelled(Labelled { label: "old".into(), version: 1 }),
         Event::Unlabelled(Unlabelled { label: "old".into() }),
+        Event::LabelProtected(LabelProtected { label: "production".into() }),
+        Event::LabelProtected(LabelProtected { label: "old".into() }),
+        Event::LabelUnprotected(LabelUnprotected { label: "old".into() }),
         Event::Published(Published {}),
         Event::CaseChanged(CaseChanged { case: renamed }),
         Event::CasesRemoved(CasesRemoved { case_ids: vec![cases[1].id] }),
@@ -579,10 +621,11 @@ fn another_fold_of_the_same_history_has_another_number() {
     let text = PromptCard::SNAPSHOT.unwrap().encode(&PromptCard::fold(history)).unwrap();
     let expected = concat!(
         r#"{"Archived":{"title":"Sums","description":"Adds.","category":"math","tags":["t"],"metadata":{"owner":"core"},"#,
-        r#""is_public":true,"prompts":{"1":"{{a}} + {{b}}?","2":"two"},"labels":{"production":2},"cases":{"#,
+        r#""is_public":true,"prompts":{"1":"{{a}} + {{b}}?","2":"two"},"labels":{"production":2},"#,
+        r#""protected_labels":["production"],"cases":{"#,
         r#""cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57":{"id":"cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57","name":"uno","#,
         r#""input":{"a":1,"b":2},"expected_output":"3","threshold":0.5}},"#,
         r#""case_order":["cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57"]}}"#,
     );
-    assert_eq!((SNAPSHOT_FOLD, text.as_str()), (1, expected), "raise SNAPSHOT_FOLD where `evolve` folds otherwise");
+    assert_eq!((SNAPSHOT_FOLD, text.as_str()), (2, expected), "raise SNAPSHOT_FOLD where `evolve` folds otherwise");
 }

@@ -7,10 +7,7 @@ use super::{Lane, Requested, Terms};
 use crate::assertion::Assertion;
 use crate::ids::{ActorId, PromptCardId, TestCaseId};
 use crate::model::ModelSpec;
-use crate::prompt_card::{Card, PromptCardRejection};
-
-/// The label that every card has: its newest version.
-const LATEST: &str = "latest";
+use crate::prompt_card::{Card, LATEST, PromptCardRejection};
 
 /// A run that may be asked for again and again, as the card is at the time.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -1,6 +1,7 @@
 //! `card_list.v1`: one row a card, as it is now, with full-text search.
 
 mod queries;
+mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 
 pub use self::queries::{CardFilter, CardRow, by_id, by_title, page};
 pub(crate) use self::queries::{by_id_in, rows_in};
+pub use self::registry::{PromptFilter, PromptPage, PromptRow, prompts};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.
@@ -104,6 +106,7 @@ fn fold(cards: &mut Cards, recorded: &Recorded) {
             is_public: e.is_public,
             archived: false,
             labels: BTreeMap::new(),
+            protected_labels: BTreeSet::new(),
             case_count: 0,
             revision: recorded.version,
         });
@@ -137,6 +140,12 @@ fn change(card: &mut CardRow, event: &PromptCardEvent) {
         }
         PromptCardEvent::Unlabelled(e) => {
             card.labels.remove(&e.label);
+        }
+        PromptCardEvent::LabelProtected(e) => {
+            card.protected_labels.insert(e.label.clone());
+        }
+        PromptCardEvent::LabelUnprotected(e) => {
+            card.protected_labels.remove(&e.label);
         }
         PromptCardEvent::Published(_) => card.is_public = true,
         PromptCardEvent::Unpublished(_) => card.is_public = false,

@@ -1,11 +1,11 @@
 //! Reads of the card list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::DerefMut;
 
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
@@ -48,14 +48,27 @@ pub struct CardRow {
     pub archived: bool,
     /// Its labels and the versions they point to.
     pub labels: BTreeMap<String, u32>,
+    /// The labels that not everybody may move, sorted; a version need not have them.
+    pub protected_labels: BTreeSet<String>,
     /// How many cases it has.
     pub case_count: i64,
     /// The version of its stream.
     pub revision: i64,
 }
 
+/// The column `labels`: the versions that labels point to, and beside them, under a name that no label can have, which
+/// labels are protected.
+#[derive(Deserialize)]
+pub(super) struct Labels {
+    #[serde(flatten)]
+    pub(super) versions: BTreeMap<String, u32>,
+    #[serde(rename = "@protected", default)]
+    pub(super) protected: BTreeSet<String>,
+}
+
 impl FromRow<'_, PgRow> for CardRow {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let Labels { versions, protected } = row::json(row, "labels")?;
         Ok(Self {
             id: row::id(row, "id", PromptCardId)?,
             title: row.try_get("title")?,
@@ -70,7 +83,8 @@ impl FromRow<'_, PgRow> for CardRow {
             version: row::number(row, "version")?,
             is_public: row.try_get("is_public")?,
             archived: row.try_get("archived")?,
-            labels: row::json(row, "labels")?,
+            labels: versions,
+            protected_labels: protected,
             case_count: row.try_get("case_count")?,
             revision: row.try_get("revision")?,
         })
@@ -199,6 +213,15 @@ pub async fn by_title(pool: &PgPool, tenant: TenantId, title: &str) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protected_labels_are_beside_the_versions() {
+        let labels: Labels = serde_json::from_str(r#"{"a": 1, "@protected": ["a", "b"], "c": 2}"#).unwrap();
+        assert_eq!(labels.versions, BTreeMap::from([("a".to_owned(), 1), ("c".to_owned(), 2)]));
+        assert_eq!(labels.protected, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        let labels: Labels = serde_json::from_str(r#"{"a": 1}"#).unwrap();
+        assert_eq!((labels.versions.len(), labels.protected.len()), (1, 0));
+    }
 
     #[test]
     fn only_dashes_in_front_of_words_and_phrases_stay() {

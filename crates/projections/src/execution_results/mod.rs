@@ -150,6 +150,8 @@ impl<'a> Added<'a> {
                 | PromptCardEvent::Tagged(_)
                 | PromptCardEvent::Labelled(_)
                 | PromptCardEvent::Unlabelled(_)
+                | PromptCardEvent::LabelProtected(_)
+                | PromptCardEvent::LabelUnprotected(_)
                 | PromptCardEvent::Published(_)
                 | PromptCardEvent::Unpublished(_)
                 | PromptCardEvent::Archived(_)

@@ -2,6 +2,7 @@
 
 mod latency;
 mod past;
+mod usage;
 mod queries;
 mod save;
 
@@ -20,6 +21,7 @@ use uuid::Uuid;
 pub(crate) use self::past::count_past;
 pub use self::queries::{Latency, ModelSummary, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
 pub(crate) use self::queries::{add_models, by_id_in, rows_in};
+pub use self::usage::{VersionUsage, versions_of_runs, versions_run};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
 
 /// The name of the projection and of its checkpoint.
@@ -138,6 +140,8 @@ impl<'a> Changes<'a> {
                 | PromptCardEvent::Tagged(_)
                 | PromptCardEvent::Labelled(_)
                 | PromptCardEvent::Unlabelled(_)
+                | PromptCardEvent::LabelProtected(_)
+                | PromptCardEvent::LabelUnprotected(_)
                 | PromptCardEvent::Published(_)
                 | PromptCardEvent::Unpublished(_)
                 | PromptCardEvent::Archived(_)

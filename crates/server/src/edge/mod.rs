@@ -3,6 +3,7 @@
 pub(crate) mod as_of;
 pub(crate) mod authenticate;
 pub(crate) mod command;
+pub(crate) mod error_form;
 pub(crate) mod idempotency;
 pub(crate) mod parameters;
 pub(crate) mod precondition;
@@ -25,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use self::error_form::ErrorForm;
 use self::request_id::RequestId;
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
@@ -34,7 +36,7 @@ use crate::problem::{self, Problem};
 const NO_ROUTE: &str = "none";
 
 /// What machines ask again and again: no trace is begun for it.
-const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const UNTRACED: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/public/health"];
 
 /// Sent with every answer. The UI will bring its own content policy; the API has nothing to show.
 const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
@@ -102,8 +104,9 @@ async fn in_time(State(edge): State<Edge>, request: Request, next: Next) -> Resp
     }
 }
 
-/// Gives every error the one form, with the request's id, and logs what is our own fault, once.
+/// Gives every error the one form of its path, with the request's id, and logs what is our own fault, once.
 async fn problems_only(request: Request, next: Next) -> Response {
+    let form = ErrorForm::of(request.uri().path());
     let request_id = request.extensions().get::<RequestContext>().map(|context| context.request_id.clone());
     let response = next.run(request).await;
     let status = response.status();
@@ -117,7 +120,7 @@ async fn problems_only(request: Request, next: Next) -> Response {
     if let Some(cause) = &problem.cause {
         tracing::error!(error = %cause, code = problem.code, "a request failed");
     }
-    let mut rendered = problem.render(request_id.as_ref().map(RequestId::as_str));
+    let mut rendered = form.render(&problem, request_id.as_ref().map(RequestId::as_str));
     // What the error was about: the methods that there are, when to come back.
     for name in [header::ALLOW, header::RETRY_AFTER] {
         if let Some(value) = response.headers().get(&name) {

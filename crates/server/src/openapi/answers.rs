@@ -44,6 +44,8 @@ pub(crate) struct CardDoc {
     archived: bool,
     /// The versions that labels point to.
     labels: BTreeMap<String, u32>,
+    /// The labels that only those may move who may protect labels, sorted; a version need not have them.
+    protected_labels: Vec<String>,
     case_count: i64,
     /// The version of the card's stream, as in ETag.
     revision: i64,

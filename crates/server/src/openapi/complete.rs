@@ -2,11 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{API_KEY, LANGFUSE};
+use crate::edge::error_form;
+
 const COMMANDS: [&str; 4] = ["post", "put", "patch", "delete"];
 /// The prefix of the routes that need an account.
 const API: &str = "/api/v1/";
 /// The one route below it that does not.
 const DOCUMENT: &str = "/api/v1/openapi.json";
+/// The one route of Langfuse's API that needs no account.
+const LANGFUSE_HEALTH: &str = "/api/public/health";
+/// The form of our own errors.
+const PROBLEM: Form = Form { media: "application/problem+json", schema: "Problem" };
+/// The form that Langfuse's clients read.
+const LANGFUSE_ERROR: Form = Form { media: "application/json", schema: "LangfuseError" };
+
+/// How an error is written.
+#[derive(Clone, Copy)]
+struct Form {
+    media: &'static str,
+    schema: &'static str,
+}
 
 /// Completes all operations.
 pub(super) fn complete(document: &mut Value) {
@@ -16,18 +32,38 @@ pub(super) fn complete(document: &mut Value) {
     for (path, operations) in paths {
         let open = !path.starts_with(API) || path == DOCUMENT;
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-            if let Some(operation) = operation.as_object_mut() {
-                add_problem(operation, "default", "An error");
-                if !open {
-                    complete_gated(path, method, operation);
+            match operation.as_object_mut() {
+                Some(operation) if path.starts_with(error_form::LANGFUSE) => complete_langfuse(path, operation),
+                Some(operation) => {
+                    add_problem(operation, "default", "An error");
+                    if !open {
+                        complete_gated(path, method, operation);
+                    }
                 }
+                None => (),
             }
         }
     }
 }
 
+fn complete_langfuse(path: &str, operation: &mut Map<String, Value>) {
+    let mut add = |status, description| add_error(operation, LANGFUSE_ERROR, status, description);
+    add("default", "An error");
+    if path == LANGFUSE_HEALTH {
+        return;
+    }
+    add("400", "The request can't be accepted as it is");
+    add("401", "The password is no valid API key");
+    add("403", "The account's role does not allow it");
+    add("503", "Something that is needed does not answer");
+    if path.contains('{') {
+        add("404", "There is no such thing");
+    }
+    operation.insert("security".to_owned(), json!([{ LANGFUSE: [] }]));
+}
+
 fn complete_gated(path: &str, method: &str, operation: &mut Map<String, Value>) {
-    operation.insert("security".to_owned(), json!([{ "api_key": [] }]));
+    operation.insert("security".to_owned(), json!([{ API_KEY: [] }]));
     add_problem(operation, "401", "No valid API key");
     add_problem(operation, "403", "The account's role does not allow it");
     add_problem(operation, "422", "The request can't be accepted as it is; errors says why");
@@ -73,11 +109,16 @@ fn complete_read(operation: &mut Map<String, Value>) {
 }
 
 fn add_problem(operation: &mut Map<String, Value>, status: &str, description: &str) {
+    add_error(operation, PROBLEM, status, description);
+}
+
+fn add_error(operation: &mut Map<String, Value>, form: Form, status: &str, description: &str) {
+    let Form { media, schema } = form;
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     if responses.get(status).is_none() {
         responses[status] = json!({
             "description": description,
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            "content": { media: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } },
         });
     }
 }

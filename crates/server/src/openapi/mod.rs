@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod answers;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod usage;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod jobs;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod comparison;
@@ -10,6 +12,8 @@ pub(crate) mod comparison;
 pub(crate) mod regrades;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod certificates;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod langfuse;
 mod complete;
 mod domain;
 #[cfg(test)]
@@ -19,12 +23,15 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
+use crate::edge::error_form::LangfuseErrorBody;
 use crate::problem::{FieldError, ProblemBody};
 
 pub(crate) use self::domain::{AssertionDoc, ModelSpecDoc, VerdictDoc};
 
 /// The name of the security scheme.
 pub(crate) const API_KEY: &str = "api_key";
+/// The name of the one that Langfuse's clients have: the key as the password of HTTP Basic.
+pub(crate) const LANGFUSE: &str = "langfuse";
 
 /// What is not said by any single route.
 #[derive(OpenApi)]
@@ -35,7 +42,7 @@ pub(crate) const API_KEY: &str = "api_key";
         description = "Prompt cards, their test cases, and runs of them against models. Commands take an \
                        Idempotency-Key and answer with Pcs-Position; reads take min_position to see them."
     ),
-    components(schemas(ProblemBody, FieldError)),
+    components(schemas(ProblemBody, FieldError, LangfuseErrorBody)),
     modifiers(&Security),
     tags(
         (name = "cards", description = "Prompt cards and their life"),
@@ -49,6 +56,7 @@ pub(crate) const API_KEY: &str = "api_key";
         (name = "schedules", description = "Runs at the times of a cron expression"),
         (name = "projections", description = "How the read models are"),
         (name = "subjects", description = "People whose data is in cases and results"),
+        (name = "langfuse", description = "Prompts for applications that use a client of Langfuse"),
         (name = "system", description = "How this process is"),
     )
 )]
@@ -61,6 +69,8 @@ impl utoipa::Modify for Security {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme(API_KEY, scheme);
+        let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
+        components.add_security_scheme(LANGFUSE, basic);
     }
 }
 

@@ -2,23 +2,26 @@
 
 mod comparison;
 mod jobs;
+mod langfuse;
 mod regrades;
 
 use std::collections::BTreeSet;
 
 use pcs_domain::Timestamp;
-use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, TestCaseId, TestRunId};
+use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
 use pcs_domain::test_run::Lane;
 use pcs_projections::card_detail::{CaseRow, VersionRow};
 use pcs_projections::card_list::CardRow;
 use pcs_projections::execution_results::{Attempt, ResultError, ResultRow, ResultStatus};
-use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals};
+use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals, VersionUsage};
 use pcs_projections::{Failure, ProjectionState, Status};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::document;
+use crate::routes::lint::{Kind, LintRemark, Linted, Severity};
 use crate::routes::prompts::Prompt;
+use crate::routes::usage::{ScheduleUsage, Usage};
 
 /// The contract: every route there shall be.
 const ROUTES: &[(&str, &[&str])] = &[
@@ -30,8 +33,11 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/unpublish", &["post"]),
     ("/api/v1/cards/{card_id}/versions", &["get"]),
     ("/api/v1/cards/{card_id}/versions/{version}", &["get"]),
+    ("/api/v1/cards/{card_id}/versions/{version}/lint", &["get"]),
     ("/api/v1/cards/{card_id}/diff", &["get"]),
     ("/api/v1/cards/{card_id}/labels/{label}", &["delete", "put"]),
+    ("/api/v1/cards/{card_id}/labels/{label}/protection", &["delete", "put"]),
+    ("/api/v1/cards/{card_id}/usage", &["get"]),
     ("/api/v1/prompts/{name}", &["get"]),
     ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
     ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
@@ -70,6 +76,9 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/projections/{name}", &["get"]),
     ("/api/v1/subjects/{subject}", &["delete"]),
     ("/api/v1/openapi.json", &["get"]),
+    ("/api/public/v2/prompts", &["get"]),
+    ("/api/public/v2/prompts/{prompt_name}", &["get"]),
+    ("/api/public/health", &["get"]),
     ("/", &["get"]),
     ("/healthz", &["get"]),
     ("/readyz", &["get"]),
@@ -97,7 +106,8 @@ fn every_gated_route_needs_a_key_and_tells_its_problems() {
     for (path, item) in document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let gated = path.starts_with("/api/v1/") && !path.ends_with("/openapi.json");
-            assert_eq!(operation.get("security").is_some(), gated, "{method} {path}");
+            let langfuse = path.starts_with("/api/public/v2/");
+            assert_eq!(operation.get("security").is_some(), gated || langfuse, "{method} {path}");
             assert!(operation["responses"].get("default").is_some(), "{method} {path}");
             if gated {
                 for status in ["401", "403", "422", "503"] {
@@ -156,6 +166,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         is_public: false,
         archived: false,
         labels: std::collections::BTreeMap::new(),
+        protected_labels: BTreeSet::new(),
         case_count: 0,
         revision: 1,
     };
@@ -201,11 +212,34 @@ fn rows() -> Vec<(&'static str, Value)> {
         ("Version", serde_json::to_value(version).unwrap()),
         ("Case", serde_json::to_value(case).unwrap()),
         ("Prompt", serde_json::to_value(prompt).unwrap()),
+        ("Lint", serde_json::to_value(lint()).unwrap()),
+        ("Usage", serde_json::to_value(usage()).unwrap()),
         ("Attempt", serde_json::to_value(attempt).unwrap()),
         ("Run", serde_json::to_value(run()).unwrap()),
         ("Result", serde_json::to_value(result()).unwrap()),
         ("Projection", serde_json::to_value(projection()).unwrap()),
     ]
+}
+
+fn lint() -> Linted {
+    let remark = LintRemark {
+        severity: Severity::Warning,
+        kind: Kind::NoCases,
+        variable: None,
+        cases: 0,
+        example: None,
+        message: String::new(),
+    };
+    let (variables, remarks) = (Vec::new(), vec![remark]);
+    Linted { version: 1, variables, cases: 0, cases_checked: 0, has_errors: false, remarks }
+}
+
+fn usage() -> Usage {
+    let last_run_id = TestRunId(Uuid::nil());
+    let version = VersionUsage { version: 1, runs: 1, running: 0, last_run_id, last_requested_at: moment() };
+    let (id, name, versions) = (ScheduleId(Uuid::nil()), String::new(), vec![1]);
+    let schedule = ScheduleUsage { id, name, paused: false, last_run_id, versions };
+    Usage { versions: vec![version], schedules: vec![schedule] }
 }
 
 fn projection() -> ProjectionState {
@@ -309,8 +343,14 @@ fn the_schemas_have_the_fields_that_answers_have() {
     compared.extend(jobs::rows());
     compared.extend(comparison::rows());
     compared.extend(regrades::rows());
+    compared.extend(langfuse::rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
+    let lint = compared.iter().find(|(name, _)| *name == "Lint").unwrap().1.clone();
+    let usage = compared.iter().find(|(name, _)| *name == "Usage").unwrap().1.clone();
+    compared.push(("VersionUsage", usage["versions"][0].clone()));
+    compared.push(("ScheduleUsage", usage["schedules"][0].clone()));
+    compared.push(("LintRemark", lint["remarks"][0].clone()));
     compared.push(("ProjectionFailure", projection["failure"].clone()));
     compared.push(("Totals", run["totals"].clone()));
     compared.push(("ModelSummary", run["by_model"][0].clone()));

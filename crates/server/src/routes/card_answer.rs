@@ -7,7 +7,7 @@ use pcs_domain::ids::{ActorId, PromptCardId, TenantId};
 use pcs_domain::prompt_card::{PromptCard, PromptCardCommand, PromptCardEvent, PromptCardRejection};
 use pcs_domain::{Category, DomainEvent, RejectionCode, Timestamp};
 use pcs_projections::card_list::CardRow;
-use pcs_store::{CommandContext, ExecuteError, Executed, Expected, Recorded, execute};
+use pcs_store::{CommandContext, ExecuteError, Executed, Expected, Loaded, Recorded, execute};
 
 use super::{is_of_another_kind, of_command};
 use crate::problem::Problem;
@@ -28,6 +28,21 @@ pub(crate) async fn change(
         ExecuteError::Store(error) if is_of_another_kind::<PromptCard>(&error) => PromptCardRejection::NotFound.into(),
         error => error.into(),
     })
+}
+
+/// A card as it is now, with what its data subjects' keys open.
+pub(crate) async fn loaded(
+    state: &AppState,
+    tenant: TenantId,
+    id: PromptCardId,
+) -> Result<Loaded<PromptCard>, Problem> {
+    let loaded = state.store().load::<PromptCard>(tenant, id.0).await;
+    let mut loaded = loaded.map_err(|error| {
+        let is_card = !is_of_another_kind::<PromptCard>(&error);
+        if is_card { Problem::from(error) } else { PromptCardRejection::NotFound.into() }
+    })?;
+    state.store().reveal_state(tenant, &mut loaded.state).await?;
+    Ok(loaded)
 }
 
 /// The card as a command left it.
@@ -93,6 +108,7 @@ fn row(id: PromptCardId, state: &PromptCard, revision: i64, past: &Provenance) -
         is_public: card.is_public,
         archived: matches!(state, PromptCard::Archived(_)),
         labels: card.labels.clone(),
+        protected_labels: card.protected_labels.clone(),
         case_count: i64::try_from(card.cases.len()).unwrap_or(i64::MAX),
         revision,
     })
@@ -119,6 +135,7 @@ impl From<PromptCardRejection> for Problem {
             PromptCardRejection::NotFound
             | PromptCardRejection::NoSuchLabel { .. }
             | PromptCardRejection::NoSuchCase { .. } => refused(StatusCode::NOT_FOUND),
+            PromptCardRejection::LabelIsProtected { .. } => refused(StatusCode::FORBIDDEN),
             PromptCardRejection::AlreadyExists
             | PromptCardRejection::IsArchived
             | PromptCardRejection::Shredded { .. }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use pcs_auth::Action;
+use pcs_auth::{Action, Principal, authorize};
 use pcs_domain::ids::PromptCardId;
 use pcs_domain::prompt_card::PromptCardCommand;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(label, unlabel))
+    OpenApiRouter::new().routes(routes!(label, unlabel)).routes(routes!(protect, unprotect))
 }
 
 /// Where a label points.
@@ -40,8 +40,9 @@ async fn label(
     Path((id, label)): Path<(PromptCardId, String)>,
     command: Command<Target>,
 ) -> Result<Response, Problem> {
-    let version = command.body.version;
-    act(&state, id, &command, Action::WriteCard, PromptCardCommand::Label { label, version }).await
+    let (version, may_move_protected) = (command.body.version, may_move_protected(&command.principal));
+    let label = PromptCardCommand::Label { label, version, may_move_protected };
+    act(&state, id, &command, Action::WriteCard, label).await
 }
 
 /// Takes a label away.
@@ -53,5 +54,35 @@ async fn unlabel(
     Path((id, label)): Path<(PromptCardId, String)>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    act(&state, id, &command, Action::WriteCard, PromptCardCommand::Unlabel { label }).await
+    let unlabel = PromptCardCommand::Unlabel { label, may_move_protected: may_move_protected(&command.principal) };
+    act(&state, id, &command, Action::WriteCard, unlabel).await
+}
+
+/// Lets only those move a label, or take it away, who may protect labels; a version need not have it yet.
+#[utoipa::path(put, path = "/cards/{card_id}/labels/{label}/protection", tag = "labels",
+    params(("card_id" = Uuid, Path), ("label" = String, Path)),
+    responses((status = 200, body = CardDoc, description = "The card")))]
+async fn protect(
+    State(state): State<AppState>,
+    Path((id, label)): Path<(PromptCardId, String)>,
+    command: Command<Nothing>,
+) -> Result<Response, Problem> {
+    act(&state, id, &command, Action::ProtectLabel, PromptCardCommand::ProtectLabel { label }).await
+}
+
+/// Lets everybody who writes the card move a label again.
+#[utoipa::path(delete, path = "/cards/{card_id}/labels/{label}/protection", tag = "labels",
+    params(("card_id" = Uuid, Path), ("label" = String, Path)),
+    responses((status = 200, body = CardDoc, description = "The card")))]
+async fn unprotect(
+    State(state): State<AppState>,
+    Path((id, label)): Path<(PromptCardId, String)>,
+    command: Command<Nothing>,
+) -> Result<Response, Problem> {
+    act(&state, id, &command, Action::ProtectLabel, PromptCardCommand::UnprotectLabel { label }).await
+}
+
+/// Who may protect labels is not held up by their protection.
+fn may_move_protected(principal: &Principal) -> bool {
+    authorize(principal, Action::ProtectLabel).is_ok()
 }

@@ -3,9 +3,12 @@
 pub(crate) mod cards;
 pub(crate) mod card_answer;
 pub(crate) mod card_versions;
+pub(crate) mod lint;
 pub(crate) mod labels;
 pub(crate) mod prompts;
+pub(crate) mod langfuse;
 pub(crate) mod cases;
+pub(crate) mod usage;
 pub(crate) mod runs;
 pub(crate) mod jobs;
 mod subjects;
@@ -34,7 +37,7 @@ use pcs_store::StoreError;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::edge::authenticate::{Gate, authenticated};
+use crate::edge::authenticate::{Gate, authenticated, authenticated_by_password};
 use crate::openapi::ApiDoc;
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -53,7 +56,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// All routes with their descriptions, as yet without the gate.
 pub(crate) fn documented() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(ApiDoc::openapi()).nest(API, gated()).merge(system::routes())
+    let own = OpenApiRouter::with_openapi(ApiDoc::openapi()).nest(API, gated()).merge(system::routes());
+    own.merge(langfuse::gated()).merge(langfuse::open())
 }
 
 /// The routes that need an account.
@@ -61,9 +65,11 @@ fn gated() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(cards::routes())
         .merge(card_versions::routes())
+        .merge(lint::routes())
         .merge(labels::routes())
         .merge(prompts::routes())
         .merge(cases::routes())
+        .merge(usage::routes())
         .merge(runs::routes())
         .merge(results::routes())
         .merge(comparison::routes())
@@ -77,8 +83,10 @@ fn gated() -> OpenApiRouter<AppState> {
 /// All routes, with the gate before those that need an account.
 pub(crate) fn router(state: AppState) -> Router {
     let gate = Gate::of(&state);
-    let gated = gated().route_layer(from_fn_with_state(gate, authenticated));
-    let (router, _) = OpenApiRouter::new().nest(API, gated).merge(system::routes()).split_for_parts();
+    let gated = gated().route_layer(from_fn_with_state(gate.clone(), authenticated));
+    let langfuse = langfuse::gated().route_layer(from_fn_with_state(gate, authenticated_by_password));
+    let own = OpenApiRouter::new().nest(API, gated).merge(system::routes());
+    let (router, _) = own.merge(langfuse).merge(langfuse::open()).split_for_parts();
     router.with_state(state)
 }
 

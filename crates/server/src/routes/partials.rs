@@ -33,12 +33,25 @@ pub(crate) async fn find(
     card: &PromptCard,
     revision: i64,
 ) -> Result<Included, Problem> {
-    let mut found = Included::default();
     // What is wrong with the request is said by its checks, which come afterwards.
-    let Some(card) = card.card() else { return Ok(found) };
-    let Ok(requested) = template.resolve(card, revision, ActorId(uuid::Uuid::nil())) else { return Ok(found) };
+    let Some(card) = card.card() else { return Ok(Included::default()) };
+    let nobody = ActorId(uuid::Uuid::nil());
+    let Ok(requested) = template.resolve(card, revision, nobody) else { return Ok(Included::default()) };
     let prompts = requested.versions.iter().filter_map(|version| card.prompts.get(version));
-    let mut waiting: Vec<String> = prompts.flat_map(|prompt| names(prompt)).collect();
+    of_prompts(state, tenant, prompts.map(String::as_str)).await
+}
+
+/// Finds what prompts include, and what that includes.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) async fn of_prompts<'a>(
+    state: &AppState,
+    tenant: TenantId,
+    prompts: impl IntoIterator<Item = &'a str>,
+) -> Result<Included, Problem> {
+    let mut found = Included::default();
+    let mut waiting: Vec<String> = prompts.into_iter().flat_map(names).collect();
     while let Some(name) = waiting.pop() {
         if found.texts.contains_key(&name) {
             continue;

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use pcs_auth::{Action, authorize};
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{PromptCardId, TenantId};
+use pcs_domain::prompt_card::LATEST;
+use pcs_projections::card_detail::VersionRow;
 use pcs_projections::card_list::{self, CardRow};
 use pcs_projections::{card_detail, past as of_past};
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PromptQuery {
-    /// The version that has this label; `production` where neither it nor a version is asked for.
+    /// The version that has this label, or the newest for `latest`; `production` where neither it nor a version is asked for.
     label: Option<String>,
     /// This version.
     version: Option<u32>,
@@ -60,6 +62,66 @@ pub(crate) struct Prompt {
     pub(crate) created_at: Timestamp,
 }
 
+/// Which version of a prompt somebody wants.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    Version(u32),
+    Labelled(String),
+}
+
+impl Wanted {
+    /// What a query says: a version, a label, or neither for [`LABEL_DEFAULT`].
+    pub(super) fn of(version: Option<u32>, label: Option<String>) -> Result<Self, Problem> {
+        match (version, label) {
+            (Some(_), Some(_)) => Err(Problem::invalid_query("label", "can't be asked for together with version")),
+            (Some(version), None) => Ok(Self::Version(version)),
+            (None, label) => Ok(Self::Labelled(label.unwrap_or_else(|| LABEL_DEFAULT.to_owned()))),
+        }
+    }
+
+    fn version_of(self, card: &CardRow) -> Result<u32, Problem> {
+        match self {
+            Self::Version(version) => Ok(version),
+            Self::Labelled(label) if label == LATEST => Ok(card.version),
+            Self::Labelled(label) => card.labels.get(&label).copied().ok_or_else(|| {
+                let detail = format!("no version of {:?} has the label {label:?}", card.title);
+                Problem::not_found("label_not_found", detail)
+            }),
+        }
+    }
+}
+
+/// A version of a prompt, and its card.
+pub(super) struct Found {
+    pub(super) card: CardRow,
+    pub(super) version: VersionRow,
+}
+
+impl Found {
+    /// The labels that the card's owners gave to this version, sorted.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &String> {
+        self.card.labels.iter().filter(|(_, of)| **of == self.version.version).map(|(label, _)| label)
+    }
+}
+
+/// The wanted version of the prompt with this name.
+pub(super) async fn find(
+    state: &AppState,
+    tenant: TenantId,
+    name: &str,
+    wanted: Wanted,
+    past: Option<&Past<'_>>,
+) -> Result<Found, Problem> {
+    let card = card(state, tenant, name, past).await?;
+    let version = wanted.version_of(&card)?;
+    let row = match past {
+        Some(past) => of_past::version(past.moment, card.id, version).await?,
+        None => card_detail::version(state.store().pool(), tenant, card.id, version).await?,
+    };
+    let none = || Problem::not_found("version_not_found", format!("{name:?} has no version {version}"));
+    Ok(Found { version: row.ok_or_else(none)?, card })
+}
+
 /// Reads the version of a prompt that has a label, by the exact title of its card.
 #[utoipa::path(get, path = "/prompts/{name}", tag = "versions", params(("name" = String, Path), PromptQuery),
     responses((status = 200, body = PromptDoc, description = "The prompt"),
@@ -72,33 +134,22 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     authorize(&principal, Action::ReadCard)?;
-    if query.label.is_some() && query.version.is_some() {
-        return Err(Problem::invalid_query("label", "can't be asked for together with version"));
-    }
+    let wanted = Wanted::of(query.version, query.label)?;
     let past = past::past(&state, principal.tenant, query.as_of, query.min_position).await?;
     for projection in [card_list::NAME, card_detail::NAME] {
         wait(&state, projection, query.min_position).await?;
     }
-    let card = card(&state, principal.tenant, &name, past.as_ref()).await?;
-    let version = match query.version {
-        Some(version) => version,
-        None => labelled(&card, query.label.as_deref().unwrap_or(LABEL_DEFAULT))?,
-    };
-    let row = match &past {
-        Some(past) => of_past::version(past.moment, card.id, version).await?,
-        None => card_detail::version(state.store().pool(), principal.tenant, card.id, version).await?,
-    };
-    let none = || Problem::not_found("version_not_found", format!("the card has no version {version}"));
-    let row = row.ok_or_else(none)?;
-    let labels = card.labels.iter().filter(|(_, of)| **of == version).map(|(label, _)| label.clone()).collect();
+    let found = find(&state, principal.tenant, &name, wanted, past.as_ref()).await?;
+    let labels = found.labels().cloned().collect();
+    let Found { card, version } = found;
     let prompt = Prompt {
         name: card.title,
         card_id: card.id,
-        version,
-        prompt: row.prompt,
+        version: version.version,
+        prompt: version.prompt,
         labels,
-        message: row.message,
-        created_at: row.created_at,
+        message: version.message,
+        created_at: version.created_at,
     };
     Ok(cached(past::answer(past.as_ref(), &prompt), &prompt, &headers))
 }
@@ -117,13 +168,6 @@ async fn card(state: &AppState, tenant: TenantId, name: &str, past: Option<&Past
         Some(past) => of_past::card(past.moment, card.id).await?.ok_or_else(none),
         None => Ok(card),
     }
-}
-
-fn labelled(card: &CardRow, label: &str) -> Result<u32, Problem> {
-    card.labels.get(label).copied().ok_or_else(|| {
-        let detail = format!("no version of {:?} has the label {label:?}", card.title);
-        Problem::not_found("label_not_found", detail)
-    })
 }
 
 /// The answer with what caches need; without its body where the client has it.

@@ -65,7 +65,8 @@ fn without_versions_the_newest_runs_on_all_cases() {
 #[test]
 fn a_label_names_its_version_once() {
     let card = card("a", &[json!({})]);
-    let card = after(card, PromptCardCommand::Label { label: "production".into(), version: 1 });
+    let card =
+        after(card, PromptCardCommand::Label { label: "production".into(), version: 1, may_move_protected: false });
     let labels = json!({ "labels": ["production", "latest"], "versions": [1] });
     assert_eq!(checked(&card, labels).unwrap().versions, [1]);
     assert_eq!(code(&card, json!({ "labels": ["staging"] })), (422, "label_not_found"));

@@ -5,7 +5,6 @@ use axum::response::Response;
 use pcs_auth::{Action, Principal, authorize};
 use pcs_domain::ids::{PromptCardId, TestRunId};
 use pcs_domain::limits;
-use pcs_domain::prompt_card::{PromptCard, PromptCardRejection};
 use pcs_domain::test_run::{CancelCause, Requested, TestRun, TestRunCommand, TestRunRejection};
 use pcs_projections::execution_results;
 use pcs_projections::run_summary::{self, RunFilter};
@@ -19,7 +18,7 @@ use uuid::Uuid;
 use super::cards::{ReadQuery, Reason};
 use super::partials;
 use super::run_request::{self, NewRun};
-use super::{at, is_of_another_kind, past, run_answer, wait, with_revision};
+use super::{at, card_answer, is_of_another_kind, past, run_answer, wait, with_revision};
 use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::command::Command;
@@ -104,13 +103,8 @@ async fn first_request(
 }
 
 async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
-    let loaded = state.store().load::<PromptCard>(principal.tenant, body.card_id.0).await;
-    let Loaded { state: mut card, revision, .. } = loaded.map_err(|error| {
-        let is_card = !is_of_another_kind::<PromptCard>(&error);
-        if is_card { Problem::from(error) } else { PromptCardRejection::NotFound.into() }
-    })?;
     // Templates and assertions are checked against what the cases really say.
-    state.store().reveal_state(principal.tenant, &mut card).await?;
+    let Loaded { state: card, revision, .. } = card_answer::loaded(state, principal.tenant, body.card_id).await?;
     let (account, template) = (principal.account_id, body.into_template());
     let included = partials::find(state, principal.tenant, &template, &card, revision).await?;
     let place = state.run_checks().clone().acquire_owned().await;

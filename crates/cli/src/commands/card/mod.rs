@@ -1,6 +1,8 @@
 //! `pcs card …`: cards, their versions, labels and cases.
 
+mod lint;
 mod read;
+mod usage;
 mod write;
 #[cfg(test)]
 mod tests;
@@ -35,10 +37,18 @@ pub enum CardCommand {
     Versions(Named),
     /// Show what changed between two versions
     Diff(Diff),
+    /// Show which versions of a card were run, and by which schedules
+    Usage(Named),
+    /// Check a prompt against the card's cases; errors end with 1
+    Lint(Lint),
     /// Point a label, such as `production`, to a version
     Label(Label),
     /// Take a label away
-    Unlabel(Unlabel),
+    Unlabel(NamedLabel),
+    /// Let only administrators move a label, or take it away
+    Protect(NamedLabel),
+    /// Let everybody who writes the card move a label again
+    Unprotect(NamedLabel),
     /// List a card's cases, or add some from a file
     Cases(Cases),
 }
@@ -167,6 +177,20 @@ pub struct Show {
     pub prompt: bool,
 }
 
+/// `card lint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Lint {
+    /// The card, and how to print what was found
+    #[command(flatten)]
+    pub named: Named,
+    /// Another version than the newest
+    #[arg(long, value_name = "N")]
+    pub version: Option<u32>,
+    /// Let warnings end with 1 as well
+    #[arg(long)]
+    pub strict: bool,
+}
+
 /// `card diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Diff {
@@ -195,9 +219,9 @@ pub struct Label {
     pub json: bool,
 }
 
-/// `card unlabel`.
+/// `card unlabel`, `card protect` and `card unprotect`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Unlabel {
+pub struct NamedLabel {
     /// The card: its id or its exact title
     pub card: String,
     /// The label
@@ -243,10 +267,14 @@ impl CardCommand {
             Self::Publish(named) => write::action(api, &named, "publish", None, output).await,
             Self::Unpublish(named) => write::action(api, &named, "unpublish", None, output).await,
             Self::Label(label) => write::label(api, &label, output).await,
-            Self::Unlabel(unlabel) => write::unlabel(api, &unlabel, output).await,
+            Self::Unlabel(label) => write::unlabel(api, &label, output).await,
+            Self::Protect(label) => write::protect(api, &label, true, output).await,
+            Self::Unprotect(label) => write::protect(api, &label, false, output).await,
             Self::List(list) => read::list(api, list, output).await,
             Self::Show(show) => read::show(api, &show, output).await,
             Self::Versions(named) => read::versions(api, &named, output).await,
+            Self::Lint(lint) => return lint::lint(api, &lint, output).await,
+            Self::Usage(named) => usage::usage(api, &named, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
             Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
             Self::Cases(cases) => read::cases(api, &cases, output).await,

@@ -82,6 +82,7 @@ pub(super) async fn show(api: &Api, show: &Show, output: &mut Output) -> Result<
         ("category", card.category.clone()),
         ("tags", card.tags.join(", ")),
         ("labels", labels.join(", ")),
+        ("protected", card.protected_labels.join(", ")),
         ("public", yes_no(card.is_public)),
         ("archived", yes_no(card.archived)),
         ("cases", card.case_count.to_string()),
@@ -112,16 +113,21 @@ pub(super) async fn versions(api: &Api, named: &Named, output: &mut Output) -> R
         ("prompt", Align::Left),
     ];
     let rows = page.items.iter().map(|version| {
-        let labels = card.labels.iter().filter(|(_, of)| **of == version.version).map(|(label, _)| label.as_str());
         vec![
             version.version.to_string(),
             version.created_at.clone(),
-            labels.collect::<Vec<_>>().join(", "),
+            labels_of(&card, version.version),
             excerpt(&version.message, TEXT_CHARS_MAX),
             excerpt(&version.prompt, TEXT_CHARS_MAX),
         ]
     });
     output.table(&columns, rows.collect())
+}
+
+/// The labels of a version, in one text.
+pub(super) fn labels_of(card: &Card, version: u32) -> String {
+    let labels = card.labels.iter().filter(|(_, of)| **of == version).map(|(label, _)| label.as_str());
+    labels.collect::<Vec<_>>().join(", ")
 }
 
 pub(super) async fn diff(api: &Api, diff: &Diff, output: &mut Output) -> Result<(), CliError> {
@@ -171,6 +177,6 @@ fn case_row(case: &Case) -> Vec<String> {
     ]
 }
 
-fn yes_no(value: bool) -> String {
+pub(super) fn yes_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }

@@ -21,7 +21,7 @@ fn card() -> Reply {
         200,
         json!({
             "id": ID, "title": "Sums", "prompt": "Add {{a}}\nand \u{1b}[31m{{b}}", "category": "math", "tags": ["x", "y"],
-            "version": 2, "revision": 6, "labels": { "production": 1 }, "case_count": 3, "updated_at": "2026-01-02T03:04:05Z",
+            "version": 2, "revision": 6, "labels": { "production": 1 }, "protected_labels": ["production"], "case_count": 3, "updated_at": "2026-01-02T03:04:05Z",
         }),
     )
 }
@@ -78,7 +78,7 @@ async fn a_card_is_found_by_its_title_and_shown_without_what_steers_a_terminal()
         "{out}"
     );
     assert!(out.ends_with("\n\nAdd {{a}}\nand \u{fffd}[31m{{b}}\n"), "{out}");
-    assert!(out.contains("  labels       production → 1\n"));
+    assert!(out.contains("  labels       production → 1\n  protected    production\n"), "{out}");
     let (_, out) = ran(&server, &["show", ID, "--prompt"]).await;
     assert_eq!(out, "Add {{a}}\nand \u{1b}[31m{{b}}\n");
 }
@@ -123,6 +123,8 @@ async fn the_other_commands_ask_for_what_they_say() {
         vec!["unpublish", ID],
         vec!["label", ID, "production", "2"],
         vec!["unlabel", ID, "production"],
+        vec!["protect", ID, "production"],
+        vec!["unprotect", ID, "production"],
         vec!["versions", ID],
         vec!["cases", ID],
     ] {
@@ -142,11 +144,59 @@ async fn the_other_commands_ask_for_what_they_say() {
             "POST unpublish",
             "PUT labels/production",
             "DELETE labels/production",
+            "PUT labels/production/protection",
+            "DELETE labels/production/protection",
             "GET versions?limit=200",
             "GET cases?limit=50",
             "GET diff?from=1&to=2",
         ]
     );
+}
+
+#[tokio::test]
+async fn errors_of_a_prompt_fail_and_warnings_only_where_they_shall() {
+    let remark = |severity: &str, message: &str| json!({ "severity": severity, "kind": "k", "message": message });
+    let found = |has_errors: bool, remarks: serde_json::Value| {
+        let (cases, checked) = (3, if has_errors { 3 } else { 2 });
+        let found = json!({
+            "version": 2, "variables": ["a", "b"], "cases": cases, "cases_checked": checked, "has_errors": has_errors,
+            "remarks": remarks,
+        });
+        Reply::json(200, found)
+    };
+    let warning = remark("warning", "no case gives \u{1b}b");
+    let errors = found(true, json!([remark("error", "case \"x\" lacks the variable \"a\""), warning]));
+    let server = FakeServer::in_order(vec![card(), errors]);
+    let (ended, out) = ran(&server, &["lint", ID]).await;
+    assert_eq!(ended.unwrap(), ExitStatus::GateFailed);
+    assert_eq!(out, "error: case \"x\" lacks the variable \"a\"\nwarning: no case gives \u{fffd}b\n");
+    assert_eq!(server.lines()[1], format!("GET /api/v1/cards/{ID}/versions/2/lint"));
+    for (line, status) in [
+        (vec!["lint", ID, "--version", "1"], ExitStatus::Success),
+        (vec!["lint", ID, "--strict", "--json"], ExitStatus::GateFailed),
+    ] {
+        let server = FakeServer::in_order(vec![card(), found(false, json!([warning]))]);
+        assert_eq!(ran(&server, &line).await.0.unwrap(), status, "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_uses_a_card_is_shown_with_the_labels_of_its_versions() {
+    let used = json!({
+        "versions": [{ "version": 1, "runs": 12, "running": 1, "last_run_id": "r1", "last_requested_at": "t" }],
+        "schedules": [{ "id": "s1", "name": "nightly", "paused": true, "last_run_id": "r1", "versions": [1, 2] }],
+    });
+    let server = FakeServer::in_order(vec![card(), Reply::json(200, used)]);
+    let (_, out) = ran(&server, &["usage", ID]).await;
+    let expected = "version  labels      runs  running  last run  requested\n\
+                    \u{20}     1  production    12        1  r1        t\n\
+                    \n\
+                    schedule  name     paused  last run  versions\n\
+                    s1        nightly  yes     r1        1, 2\n";
+    assert_eq!(out, expected);
+    assert_eq!(server.lines()[1], format!("GET /api/v1/cards/{ID}/usage"));
+    let server = FakeServer::in_order(vec![card(), Reply::json(200, json!({ "versions": [], "schedules": [] }))]);
+    assert_eq!(ran(&server, &["usage", ID]).await.1, "");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use pcs_domain::limits;
 use serde_json::json;
 
-use super::{Create, Label, Named, Revise, Unlabel, Words};
+use super::{Create, Label, Named, NamedLabel, Revise, Words};
 use crate::client::Api;
 use crate::client::wire::{Card, CardChange, NewCard};
 use crate::commands::exit::CliError;
@@ -74,10 +74,22 @@ pub(super) async fn label(api: &Api, label: &Label, output: &mut Output) -> Resu
     say(&card, &format!("labelled version {} as {} of", label.version, label.label), label.json, output)
 }
 
-pub(super) async fn unlabel(api: &Api, unlabel: &Unlabel, output: &mut Output) -> Result<(), CliError> {
-    let card = target::card(api, &unlabel.card).await?;
-    let card = api.unlabel_card(&card.id, &unlabel.label).await?;
-    say(&card, &format!("took the label {} from", unlabel.label), unlabel.json, output)
+pub(super) async fn unlabel(api: &Api, named: &NamedLabel, output: &mut Output) -> Result<(), CliError> {
+    let card = target::card(api, &named.card).await?;
+    let card = api.unlabel_card(&card.id, &named.label).await?;
+    say(&card, &format!("took the label {} from", named.label), named.json, output)
+}
+
+pub(super) async fn protect(
+    api: &Api,
+    named: &NamedLabel,
+    is_protected: bool,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let card = target::card(api, &named.card).await?;
+    let card = api.protect_label(&card.id, &named.label, is_protected).await?;
+    let done = if is_protected { "protected" } else { "no longer protected" };
+    say(&card, &format!("{done}: the label {} of", named.label), named.json, output)
 }
 
 pub(super) async fn import(api: &Api, named: &Named, file: &Path, output: &mut Output) -> Result<(), CliError> {

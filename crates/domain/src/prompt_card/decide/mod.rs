@@ -1,14 +1,15 @@
 //! What may happen to a card: commands, and the rules that refuse them.
 
 mod cases;
+mod labels;
 
 use serde_json::{Map, Value};
 
 use super::details;
 use super::test_case::CaseDraft;
 use super::{
-    Archived, Card, Created, Described, Labelled, PromptCard, PromptCardEvent as Event, Published, Restored, Revised,
-    Tagged, Unlabelled, Unpublished,
+    Archived, Card, Created, Described, PromptCard, PromptCardEvent as Event, Published, Restored, Revised, Tagged,
+    Unpublished,
 };
 use crate::aggregate::RejectionCode;
 use crate::assertion::Assertion;
@@ -33,9 +34,23 @@ pub enum PromptCardCommand {
         label: String,
         /// The version.
         version: u32,
+        /// Whether the one who asks may move protected labels.
+        may_move_protected: bool,
     },
     /// Take a label away.
     Unlabel {
+        /// The label.
+        label: String,
+        /// Whether the one who asks may take protected labels away.
+        may_move_protected: bool,
+    },
+    /// Let only those move a label, or take it away, who may do so with protected ones.
+    ProtectLabel {
+        /// The label; a version need not have it yet.
+        label: String,
+    },
+    /// Let everybody who writes the card move a label again.
+    UnprotectLabel {
         /// The label.
         label: String,
     },
@@ -196,6 +211,12 @@ pub enum PromptCardRejection {
         /// The label.
         label: String,
     },
+    /// A protected label can't be moved by everybody.
+    #[error("the label {label:?} is protected: moving it, or taking it away, takes the permission to protect labels")]
+    LabelIsProtected {
+        /// The label.
+        label: String,
+    },
     /// The card has no such version.
     #[error("the card has no version {version}; its newest is {latest}")]
     NoSuchVersion {
@@ -247,6 +268,7 @@ impl RejectionCode for PromptCardRejection {
             Self::OutOfRange { .. } => "out_of_range",
             Self::NulCharacter { .. } => "nul_character",
             Self::InvalidLabel { .. } => "invalid_label",
+            Self::LabelIsProtected { .. } => "label_protected",
             Self::NoSuchVersion { .. } => "version_not_found",
             Self::NoSuchLabel { .. } => "label_not_found",
             Self::NoSuchCase { .. } => "case_not_found",
@@ -278,11 +300,12 @@ fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
             let tags = details::tags(tags)?;
             Ok(changed(tags != card.tags, Event::Tagged(Tagged { tags })))
         }
-        PromptCardCommand::Label { label, version } => labelled(card, label, version),
-        PromptCardCommand::Unlabel { label } if card.labels.contains_key(&label) => {
-            Ok(vec![Event::Unlabelled(Unlabelled { label })])
+        PromptCardCommand::Label { label, version, may_move_protected } => {
+            labels::labelled(card, label, version, may_move_protected)
         }
-        PromptCardCommand::Unlabel { label } => Err(PromptCardRejection::NoSuchLabel { label }),
+        PromptCardCommand::Unlabel { label, may_move_protected } => labels::unlabelled(card, label, may_move_protected),
+        PromptCardCommand::ProtectLabel { label } => labels::protected(card, label),
+        PromptCardCommand::UnprotectLabel { label } => labels::unprotected(card, label),
         PromptCardCommand::Publish => Ok(changed(!card.is_public, Event::Published(Published {}))),
         PromptCardCommand::Unpublish => Ok(changed(card.is_public, Event::Unpublished(Unpublished {}))),
         PromptCardCommand::Archive { reason } => {
@@ -348,13 +371,4 @@ fn revised(card: &Card, revise: Revise) -> Decision {
         events.push(Event::Revised(Revised { version, prompt, message: revise.message, author: revise.author }));
     }
     Ok(events)
-}
-
-fn labelled(card: &Card, label: String, version: u32) -> Decision {
-    details::label(&label)?;
-    if !card.prompts.contains_key(&version) {
-        return Err(PromptCardRejection::NoSuchVersion { version, latest: card.latest_version() });
-    }
-    let differs = card.labels.get(&label) != Some(&version);
-    Ok(changed(differs, Event::Labelled(Labelled { label, version })))
 }

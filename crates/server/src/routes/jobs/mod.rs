@@ -27,7 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Waits until the scheduler has what the client wants to see.
-async fn wait_for_desk(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
+pub(super) async fn wait_for_desk(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
     let Some(position) = min_position else { return Ok(()) };
     if inspect::wait_for_position(state.store().pool(), position, READ_WAIT).await? {
         return Ok(());
