@@ -40,7 +40,7 @@ pub fn grade(
 /// The grade that verdicts make: by its threshold, the case's or else the run's, or by all of them.
 #[must_use]
 pub fn conclude(case: &TestCase, run_threshold: Option<f64>, verdicts: Vec<Verdict>) -> Grade {
-    let score = score(&verdicts);
+    let score = weighted_mean(&verdicts);
     let passed = match case.threshold.or(run_threshold) {
         Some(threshold) => score >= threshold - ROUNDING,
         None => verdicts.iter().all(|verdict| verdict.passed || verdict.weight == 0.0),
@@ -71,7 +71,8 @@ pub fn variables(case: &TestCase) -> Cow<'_, Map<String, Value>> {
     }
 }
 
-fn score(verdicts: &[Verdict]) -> f64 {
+/// The weighted mean of the verdicts' scores: 1 where there are none, 0 where none has a weight.
+pub(crate) fn weighted_mean(verdicts: &[Verdict]) -> f64 {
     if verdicts.is_empty() {
         return 1.0;
     }

@@ -14,7 +14,7 @@ use pcs_domain::prompt_card::{Card, PromptCard, TestCase};
 use pcs_domain::regrade::{Regrade, RegradeCommand, RegradeTotals, Regraded, Requested};
 use pcs_domain::test_run::TestRun;
 use pcs_domain::{Category, DomainEvent, EventType};
-use pcs_grading::{Check, Subject, conclude, grader_version, variables};
+use pcs_grading::{Check, Subject, Transform, conclude, grader_version, variables};
 use pcs_store::{CommandContext, Store, Subscribed, execute_kept};
 use serde_json::{Map, Value};
 
@@ -37,6 +37,8 @@ struct Demands {
     checks: Vec<Check>,
     /// The cases with what they demand now, compiled.
     cases: HashMap<TestCaseId, (TestCase, Vec<Check>)>,
+    /// What is looked at of the answers of some models.
+    transforms: HashMap<String, Transform>,
     /// What the run demanded, to find the verdicts of judges again.
     run_assertions: Vec<Assertion>,
     /// What the cases demanded when the run was asked for.
@@ -121,7 +123,14 @@ async fn demands(store: &Store, tenant: TenantId, request: Requested) -> Result<
         cases.insert(*id, (case, checks));
     }
     let checks = compile(&request.assertions)?;
-    Ok(Demands { checks, cases, run_assertions: asked.assertions.clone(), run_cases, request })
+    let mut transforms = HashMap::new();
+    for model in &asked.models {
+        if let Some(code) = &model.transform {
+            let transform = Transform::compile(code).map_err(|error| bad(error.to_string()))?;
+            transforms.insert(model.name().to_owned(), transform);
+        }
+    }
+    Ok(Demands { checks, cases, transforms, run_assertions: asked.assertions.clone(), run_cases, request })
 }
 
 async fn card(store: &Store, tenant: TenantId, request: &Requested, revision: i64) -> Result<Card, JobFailure> {
@@ -179,7 +188,14 @@ impl Demands {
     fn grade(&self, finished: &Finished) -> Option<Regraded> {
         let (case, case_checks) = self.cases.get(&finished.cell.case_id)?;
         let variables = variables(case);
-        let subject = Subject::of(&finished.answer, &variables);
+        // One that could not be transformed has no result, and is not among the answers.
+        let transform = self.transforms.get(&finished.cell.model);
+        let output = transform.map(|transform| transform.apply(&finished.answer.output, &finished.input)).transpose();
+        let mut subject = Subject::of(&finished.answer, &variables);
+        let output = output.ok()?;
+        if let Some(output) = &output {
+            subject.output = output;
+        }
         let own = self.request.assertions.iter().zip(&self.checks);
         let of_case = case.assertions.iter().zip(case_checks);
         let verdicts = own.chain(of_case).map(|(assertion, check)| {

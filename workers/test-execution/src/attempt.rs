@@ -7,7 +7,7 @@ use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::{Check, Subject, conclude, grade, grader_version, variables};
+use pcs_grading::{Check, Subject, Transform, conclude, grade, grader_version, variables};
 use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
 use tracing::Instrument;
 
@@ -27,6 +27,7 @@ pub(crate) struct Prepared<'a> {
     run_checks: &'a [Check],
     case_checks: Vec<Check>,
     key: CallKey,
+    transform: Option<&'a Transform>,
     /// Who is asked.
     pub(crate) model: &'a ModelSpec,
     /// What is asked.
@@ -55,12 +56,14 @@ pub(crate) fn prepare<'a>(
         .as_ref()
         .map_err(|error| grading(error.clone()))?;
     // Before the call: what can't be graded is not worth paying for.
+    let transform = plan.transforms.get(model.name()).map(Result::as_ref).transpose();
+    let transform = transform.map_err(|error| grading(error.clone()))?;
     let run_checks = plan.checks.as_ref().map_err(|error| grading(error.clone()))?;
     let case_checks = compile_checks(&case.assertions).map_err(grading)?;
     let prompt = template.render(&case.input).map_err(|error| grading(error.to_string()))?;
     let key = CallKey { execution_id: ticket.cell.id(), attempt: ticket.attempt, snoozes: ticket.snoozes };
     let deadline = call_deadline(model);
-    Ok(Prepared { plan, case, run_checks, case_checks, key, model, prompt, deadline })
+    Ok(Prepared { plan, case, run_checks, case_checks, key, transform, model, prompt, deadline })
 }
 
 impl Prepared<'_> {
@@ -99,17 +102,32 @@ impl Prepared<'_> {
 
     /// Grades an answer, whoever gave it.
     pub(crate) async fn grade(&self, gateway: &Gateway, answer: Answer) -> Outcome {
-        let grade = if self.checks().any(Check::is_judged) {
-            match self.judged(gateway, &answer).await {
-                Ok(grade) => grade,
-                Err(Unjudged { failure, retry_after }) => {
-                    return Outcome::Failed { failure, retry_after_ms: retry_after.map(millis) };
-                }
-            }
-        } else {
-            grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, &answer)
+        let grade = match self.seen(&answer) {
+            Ok(None) => self.graded(gateway, &answer).await,
+            // What is recorded is what the model said.
+            Ok(Some(seen)) => self.graded(gateway, &seen).await,
+            Err(error) => Err(Unjudged::of(FailureClass::Grading, error)),
         };
-        Outcome::Finished { answer, grade: Grade { grader: Some(self.grader_version()), ..grade } }
+        match grade {
+            Ok(grade) => Outcome::Finished { answer, grade: Grade { grader: Some(self.grader_version()), ..grade } },
+            Err(Unjudged { failure, retry_after }) => {
+                Outcome::Failed { failure, retry_after_ms: retry_after.map(millis) }
+            }
+        }
+    }
+
+    /// The answer as its model's transform shows it, where there is one.
+    fn seen(&self, answer: &Answer) -> Result<Option<Answer>, String> {
+        let Some(transform) = self.transform else { return Ok(None) };
+        let output = transform.apply(&answer.output, &self.case.input)?;
+        Ok(Some(Answer { output, ..answer.clone() }))
+    }
+
+    async fn graded(&self, gateway: &Gateway, answer: &Answer) -> Result<Grade, Unjudged> {
+        if self.checks().any(Check::is_judged) {
+            return self.judged(gateway, answer).await;
+        }
+        Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, answer))
     }
 
     fn checks(&self) -> impl Iterator<Item = &Check> {

@@ -37,7 +37,8 @@ pub(crate) struct Unjudged {
 }
 
 impl Unjudged {
-    fn of(class: FailureClass, error: impl Into<String>) -> Self {
+    /// A failure of this class.
+    pub(crate) fn of(class: FailureClass, error: impl Into<String>) -> Self {
         Self { failure: Failure { class, error: error.into() }, retry_after: None }
     }
 }

@@ -8,7 +8,7 @@ use pcs_domain::assertion::Assertion;
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::jobs::test_execution::{Question, Reply, RunPlan};
 use pcs_domain::model::ModelSpec;
-use pcs_grading::{Check, Template};
+use pcs_grading::{Check, Template, Transform};
 
 use crate::handler::{Obstacle, ask};
 
@@ -20,6 +20,8 @@ pub(crate) struct CompiledPlan {
     /// The templates by version; the text says what is wrong with one that can't be parsed.
     pub(crate) prompts: BTreeMap<u32, Result<Template, String>>,
     pub(crate) models: BTreeMap<String, ModelSpec>,
+    /// What is looked at of the models' answers, where that is not all; the text says what is wrong with one.
+    pub(crate) transforms: BTreeMap<String, Result<Transform, String>>,
     /// Demands on every output.
     pub(crate) checks: Result<Vec<Check>, String>,
     /// The same as they are written.
@@ -37,6 +39,11 @@ impl CompiledPlan {
         let parse = |source: String| Template::parse_prompt(&source, &partials).map_err(|error| error.to_string());
         Self {
             prompts: plan.prompts.into_iter().map(|(version, source)| (version, parse(source))).collect(),
+            transforms: plan
+                .models
+                .iter()
+                .filter_map(|(name, model)| Some((name.clone(), transform(model)?)))
+                .collect(),
             models: plan.models,
             checks: compile_checks(&plan.assertions),
             assertions: plan.assertions,
@@ -45,6 +52,11 @@ impl CompiledPlan {
             cache: plan.cache,
         }
     }
+}
+
+fn transform(model: &ModelSpec) -> Option<Result<Transform, String>> {
+    let code = model.transform.as_deref()?;
+    Some(Transform::compile(code).map_err(|error| format!("the transform of {}: {error}", model.name())))
 }
 
 /// Compiles assertions, or says what is wrong with the first bad one.

@@ -1,16 +1,24 @@
 //! Assertions: each kind of demand, compiled once and then asked about each output.
 
+mod code;
 mod count;
 mod edits;
 mod ending;
+mod error;
 mod equality;
 mod json;
+mod markup;
 mod measure;
+mod meteor;
 mod numeric;
 mod overlap;
 mod pattern;
+mod set;
 mod source;
+mod sql;
 mod wording;
+#[cfg(test)]
+mod structure_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,20 +27,26 @@ use pcs_domain::execution::Answer;
 use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
+pub use self::code::Transform;
+use self::code::{Code, seen};
 use self::count::WordCount;
 use self::edits::Edits;
 use self::ending::Ending;
 use self::equality::Equality;
+pub use self::error::AssertionError;
+use self::error::unknown;
 use self::json::JsonDemand;
+use self::markup::Markup;
 use self::measure::Measure;
+use self::meteor::Meteor;
 use self::numeric::Numeric;
 use self::overlap::Overlap;
 use self::pattern::Pattern;
+use self::set::Set;
 pub(crate) use self::source::{Source, resolved};
+use self::sql::Sql;
 use self::wording::Wording;
-use crate::excerpt::cut;
 use crate::judged::{self, Evidence, Judged, Obstacle, OffSchema, Progress, Question, Reply};
-use crate::template::TemplateError;
 
 /// Every kind of assertion; each can have `not-` in front.
 pub const KNOWN_KINDS: &[&str] = &[
@@ -57,6 +71,15 @@ pub const KNOWN_KINDS: &[&str] = &[
     "gleu",
     "finish-reason",
     "is-refusal",
+    "meteor",
+    "is-xml",
+    "contains-xml",
+    "is-html",
+    "contains-html",
+    "is-sql",
+    "contains-sql",
+    "javascript",
+    "assert-set",
     // These ask a model.
     "llm-rubric",
     "g-eval",
@@ -74,8 +97,6 @@ pub const KNOWN_KINDS: &[&str] = &[
 ];
 /// What turns a kind round.
 const NOT: &str = "not-";
-/// How many letters a misspelt kind may be off to be recognised.
-const MISSPELT_MAX: usize = 3;
 
 /// What assertions are asked about.
 #[derive(Clone, Copy, Debug)]
@@ -106,104 +127,6 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Why an assertion can't be used; found before a run starts, as far as no variable is needed to see it.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum AssertionError {
-    /// No such kind.
-    #[error("there is no assertion type {kind:?}; {}", mend(.nearest.as_deref()))]
-    UnknownKind {
-        /// The kind asked for.
-        kind: String,
-        /// The kind that was probably meant.
-        nearest: Option<String>,
-    },
-    /// The value is absent or of the wrong type.
-    #[error("{kind} needs {needs} as its value, and has {given}")]
-    WrongValue {
-        /// The kind.
-        kind: String,
-        /// What it needs.
-        needs: &'static str,
-        /// What it has.
-        given: String,
-    },
-    /// A field that the kind has no use for: it would be ignored, and its author would not know.
-    #[error("{kind} has no {field}; {instead}")]
-    Superfluous {
-        /// The kind.
-        kind: String,
-        /// The field.
-        field: &'static str,
-        /// What to write instead.
-        instead: &'static str,
-    },
-    /// A number is absent or out of its range.
-    #[error("the {field} of {kind} must be a number, 0 or more")]
-    OutOfRange {
-        /// The kind.
-        kind: String,
-        /// The field.
-        field: &'static str,
-    },
-    /// A regular expression can't be used.
-    #[error("the regular expression {pattern} can't be used: {why}")]
-    Pattern {
-        /// The expression.
-        pattern: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A JSON Schema can't be used.
-    #[error("the value of {kind} can't be used as a JSON Schema: {why}")]
-    Schema {
-        /// The kind.
-        kind: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A value that is a template can't be parsed.
-    #[error("the value of {kind} is a template that can't be used: {source}")]
-    Template {
-        /// The kind.
-        kind: String,
-        /// What is wrong with it.
-        source: TemplateError,
-    },
-    /// It compares meanings, and names no model that makes vectors of texts.
-    #[error(
-        "{kind} needs a model that makes vectors of texts, as `config: {{ embedder: {{ id: \"openai:text-embedding-3-small\" }} }}`"
-    )]
-    NoEmbedder {
-        /// The kind.
-        kind: String,
-    },
-    /// A setting of its `config` is of the wrong type.
-    #[error("`config.{name}` of {kind} can't be used: {why}")]
-    Setting {
-        /// The kind.
-        kind: String,
-        /// The setting.
-        name: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// One of several can't be used.
-    #[error("assertion {number}: {source}")]
-    Numbered {
-        /// Its place in the list, from 1.
-        number: usize,
-        /// What is wrong with it.
-        source: Box<AssertionError>,
-    },
-}
-
-fn mend(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(kind) => format!("did you mean {kind:?}?"),
-        None => format!("there are {}, each also with {NOT} in front", KNOWN_KINDS.join(", ")),
-    }
-}
-
 /// An assertion that is checked and compiled.
 #[derive(Debug)]
 pub struct Check {
@@ -211,6 +134,7 @@ pub struct Check {
     negated: bool,
     weight: f64,
     metric: Option<String>,
+    transform: Option<Transform>,
     rule: Rule,
 }
 
@@ -226,6 +150,11 @@ enum Rule {
     Edits(Edits),
     Overlap(Overlap),
     Ending(Ending),
+    Meteor(Meteor),
+    Markup(Markup),
+    Sql(Sql),
+    Code(Box<Code>),
+    Set(Set),
     Judged(Box<Judged>),
 }
 
@@ -273,6 +202,11 @@ impl Check {
             "rouge-n" | "bleu" | "gleu" => Rule::Overlap(Overlap::compile(&source, base)?),
             "finish-reason" => Rule::Ending(Ending::reason(&source)?),
             "is-refusal" => Rule::Ending(Ending::refusal(&source)?),
+            "meteor" => Rule::Meteor(Meteor::compile(&source)?),
+            "is-xml" | "contains-xml" | "is-html" | "contains-html" => Rule::Markup(Markup::compile(&source, base)?),
+            "is-sql" | "contains-sql" => Rule::Sql(Sql::compile(&source, base)?),
+            "javascript" => Rule::Code(Box::new(Code::compile(&source)?)),
+            "assert-set" => Rule::Set(Set::compile(&source)?),
             _ if judged::KINDS.contains(&base) => Rule::Judged(Box::new(Judged::compile(&source, base)?)),
             _ => return Err(unknown(&assertion.kind, base)),
         };
@@ -280,7 +214,8 @@ impl Check {
             source.asks_nobody()?;
         }
         let weight = source.not_negative("weight", assertion.weight)?;
-        Ok(Self { kind: assertion.kind.clone(), negated, weight, metric: assertion.metric.clone(), rule })
+        let transform = assertion.transform.as_deref().map(|code| source.transform(code)).transpose()?;
+        Ok(Self { kind: assertion.kind.clone(), negated, weight, metric: assertion.metric.clone(), transform, rule })
     }
 
     /// Checks and compiles a list of assertions.
@@ -322,7 +257,11 @@ impl Check {
     /// [`OffSchema`] where the last reply is not of the form that was asked for; the question may be asked again.
     pub fn step(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Step, OffSchema> {
         let Rule::Judged(rule) = &self.rule else { return Ok(Step::Done(self.verdict(subject))) };
-        let evidence = Evidence { output: subject.output, variables: subject.variables };
+        let output = match seen(self.transform.as_ref(), subject) {
+            Ok(output) => output,
+            Err(why) => return Ok(Step::Done(self.concluded(Err(why), None))),
+        };
+        let evidence = Evidence { output: &output, variables: subject.variables };
         match rule.next(evidence, replies) {
             Ok(Progress::Ask(question)) => Ok(Step::Ask(question)),
             Ok(Progress::Known(finding, score)) => Ok(Step::Done(self.concluded(Ok(finding), Some(score)))),
@@ -334,6 +273,13 @@ impl Check {
     /// What the assertion says about an output; what can't be evaluated is a failed verdict that says why.
     #[must_use]
     pub fn verdict(&self, subject: &Subject<'_>) -> Verdict {
+        match seen(self.transform.as_ref(), subject) {
+            Ok(output) => self.looked_at(&Subject { output: &output, ..*subject }),
+            Err(why) => self.concluded(Err(why), None),
+        }
+    }
+
+    fn looked_at(&self, subject: &Subject<'_>) -> Verdict {
         // Of kinds that measure how well; the others hold or not.
         let mut measured = None;
         let evaluation = match &self.rule {
@@ -350,6 +296,21 @@ impl Check {
                 measured = Some(score);
                 finding
             }),
+            Rule::Meteor(rule) => rule.evaluate(subject).map(|(finding, score)| {
+                measured = Some(score);
+                finding
+            }),
+            Rule::Markup(rule) => rule.evaluate(subject),
+            Rule::Sql(rule) => rule.evaluate(subject),
+            Rule::Code(rule) => rule.evaluate(subject).map(|(finding, score)| {
+                measured = score;
+                finding
+            }),
+            Rule::Set(rule) => {
+                let (finding, score) = rule.evaluate(subject);
+                measured = Some(score);
+                Ok(finding)
+            }
             Rule::Judged(_) => Err("it asks a model, and none was asked".to_owned()),
         };
         self.concluded(evaluation, measured)
@@ -372,28 +333,4 @@ impl Check {
             judgements: Vec::new(),
         }
     }
-}
-
-fn unknown(kind: &str, base: &str) -> AssertionError {
-    let candidates = KNOWN_KINDS.iter().map(|known| (distance(base, known), *known));
-    let nearest = candidates.min().filter(|(off, known)| *off <= MISSPELT_MAX && off * 2 <= known.len());
-    let prefix = if base.len() < kind.len() { NOT } else { "" };
-    AssertionError::UnknownKind { kind: cut(kind), nearest: nearest.map(|(_, known)| format!("{prefix}{known}")) }
-}
-
-/// How many letters have to be added, taken away or exchanged (Levenshtein); letter case and `_` for `-` don't count.
-fn distance(asked: &str, known: &str) -> usize {
-    let asked: Vec<char> = asked.to_lowercase().replace('_', "-").chars().take(64).collect();
-    let known: Vec<char> = known.chars().collect();
-    let mut row: Vec<usize> = (0..=known.len()).collect();
-    for (i, a) in asked.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, k) in known.iter().enumerate() {
-            let exchanged = diagonal + usize::from(a != k);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[known.len()]
 }

@@ -85,6 +85,17 @@ impl Source<'_> {
         AssertionError::NoEmbedder { kind: self.assertion.kind.clone() }
     }
 
+    /// JavaScript, compiled.
+    pub(crate) fn script(&self, code: &str) -> Result<pcs_scripting::Script, AssertionError> {
+        let of_kind = |source| AssertionError::Code { kind: self.assertion.kind.clone(), source };
+        pcs_scripting::Script::compile(code).map_err(of_kind)
+    }
+
+    pub(crate) fn transform(&self, code: &str) -> Result<super::Transform, AssertionError> {
+        let of_kind = |source| AssertionError::Code { kind: self.assertion.kind.clone(), source };
+        super::Transform::compile(code).map_err(of_kind)
+    }
+
     /// A setting of its `config`, read as what it has to be.
     pub(crate) fn setting<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, AssertionError> {
         let Some(value) = self.assertion.config.as_ref().and_then(|config| config.get(name)) else { return Ok(None) };

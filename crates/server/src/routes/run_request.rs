@@ -12,7 +12,7 @@ use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
 use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Terms};
 use pcs_grading::template::Partials;
-use pcs_grading::{Check, Template};
+use pcs_grading::{Check, Template, Transform};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -217,6 +217,9 @@ fn wrong_with(model: &ModelSpec) -> Option<String> {
     }
     if model.script.is_some() && *provider != "scripted" {
         return Some(format!("only scripted models have a script, and this is {provider}"));
+    }
+    if let Some(Err(error)) = model.transform.as_deref().map(Transform::compile) {
+        return Some(format!("its transform can't be used: {error}"));
     }
     let name = model.name();
     if name.trim().is_empty() || name.chars().count() > limits::NAME_CHARS_MAX {
