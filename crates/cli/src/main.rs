@@ -26,6 +26,9 @@ enum Command {
     Up(roles::up::Up),
     /// Run a suite of test cases and wait for its results
     Run(commands::run::RunArgs),
+    /// Look at suite files
+    #[command(subcommand)]
+    Suite(commands::suite::SuiteCommand),
     /// Make, change and look at cards
     #[command(subcommand)]
     Card(commands::card::CardCommand),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
 async fn execute(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return commands::finish(args.execute().await),
+        Command::Suite(suite) => return commands::finish(suite.execute()),
         Command::Card(card) => return commands::finish(card.execute().await),
         Command::Prompt(prompt) => return commands::finish(prompt.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),

@@ -1,6 +1,7 @@
 //! What a person calls: against a running server, and on the event store itself.
 
 pub mod run;
+pub mod suite;
 pub mod card;
 pub mod prompt;
 pub mod es;

@@ -8,12 +8,12 @@ pub mod card;
 pub mod cases;
 mod models;
 mod assertion;
-mod check;
-mod fields;
-mod node;
-mod json;
+pub(crate) mod check;
+pub(crate) mod fields;
+pub(crate) mod node;
+pub(crate) mod json;
 mod yaml;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +45,8 @@ pub struct Suite {
     pub name: String,
     /// The card that it tests.
     pub card: SuiteCard,
+    /// The prompts, the first of which is the card's; each further one is a version of it too.
+    pub prompts: Vec<String>,
     /// The models, with different names.
     pub models: Vec<ModelSpec>,
     /// The cases, no two of them the same.
@@ -103,6 +105,7 @@ impl Suite {
         let suite = Self {
             file: source.name.clone(),
             name,
+            prompts: vec![written.card.prompt.clone()],
             card: written.card,
             models,
             cases,
@@ -119,7 +122,7 @@ impl Suite {
     /// How many calls of a model one run makes.
     #[must_use]
     pub fn executions(&self) -> u64 {
-        executions(self.models.len(), self.cases.len(), self.repeats)
+        executions(self.models.len(), self.cases.len(), self.repeats).saturating_mul(self.prompts.len() as u64)
     }
 
     fn too_many(&self, source: &Source, place: Place) -> SuiteError {

@@ -1,6 +1,7 @@
 //! `pcs run SUITE`: brings the card up to date, asks for the run, follows it, and says what came of it.
 
 mod select;
+mod suites;
 mod sync;
 mod follow;
 pub(crate) mod interrupt;
@@ -20,6 +21,7 @@ use pcs_domain::test_run::Lane;
 use self::follow::{Ended, Following};
 use self::interrupt::Interrupts;
 use self::report::Report;
+pub(crate) use self::suites::{imported, options as promptfoo_options};
 pub(crate) use self::sync::import;
 use super::compare::baseline::{self, Baseline};
 use super::compare::compare_with;
@@ -36,8 +38,14 @@ const RUN_BODY_BYTES_MAX: usize = 1_000_000;
 /// Run a suite on the server and print what passed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
-    /// The suite: a .yaml or .json file
+    /// The suite: a .yaml or .json file, of ours or of promptfoo; or a folder with a promptfooconfig.yaml
     pub suite: PathBuf,
+    /// Of promptfoo's file: which of its providers is which model, as anthropic:*=openai:gpt-4o-mini; may be repeated
+    #[arg(long = "provider-map", value_name = "FROM=TO")]
+    pub provider_map: Vec<String>,
+    /// Of promptfoo's file: leave out what can't be done here; never an assertion
+    #[arg(long)]
+    pub allow_unsupported: bool,
     /// Run this model only, by its label or id in the suite, or add one by its id; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<String>,
@@ -96,6 +104,8 @@ impl RunArgs {
     pub fn of_suite(suite: PathBuf) -> Self {
         Self {
             suite,
+            provider_map: Vec::new(),
+            allow_unsupported: false,
             models: Vec::new(),
             repeat: None,
             case: None,
@@ -115,7 +125,7 @@ impl RunArgs {
     /// Does it against the server that the environment names.
     pub async fn execute(self) -> Result<ExitStatus, CliError> {
         // The suite first: a mistake in it is told even where no server runs.
-        let suite = select::apply(Suite::load(&self.suite)?, &self)?;
+        let suite = select::apply(suites::load(&self)?, &self)?;
         for path in self.output.iter().chain(&self.summary) {
             report_file::check(path)?;
         }
@@ -124,7 +134,7 @@ impl RunArgs {
 
     /// Does it against a known server.
     pub async fn execute_at(self, connection: &Connection) -> Result<ExitStatus, CliError> {
-        let suite = select::apply(Suite::load(&self.suite)?, &self)?;
+        let suite = select::apply(suites::load(&self)?, &self)?;
         self.run_at(connection, &suite).await
     }
 
@@ -288,7 +298,7 @@ fn new_run(suite: &Suite, synced: sync::Synced) -> Result<NewRun, CliError> {
     let request = NewRun {
         card_id: synced.card_id,
         name: suite.name.clone(),
-        versions: vec![synced.version],
+        versions: synced.versions,
         models: suite.models.clone(),
         case_ids: synced.case_ids,
         repeats: suite.repeats,

@@ -1,11 +1,14 @@
 //! Brings the server's card to what the suite says: the card, its prompt, and the cases.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::client::Api;
 use crate::client::cards::CardFilter;
 use crate::client::wire::{AddedCases, Card, CardChange, NewCard, NewCase, NewCases};
 use crate::commands::exit::CliError;
+use crate::commands::page::PAGE_LEN_MAX;
 use crate::suite::Suite;
 use crate::suite::card::SuiteCard;
 use crate::suite::cases::SuiteCase;
@@ -22,7 +25,8 @@ const PRECONDITION_FAILED: u16 = 412;
 #[derive(Debug)]
 pub(super) struct Synced {
     pub(super) card_id: String,
-    pub(super) version: u32,
+    /// The versions that are the suite's prompts, in their order.
+    pub(super) versions: Vec<u32>,
     /// The suite's cases, where the card has others too.
     pub(super) case_ids: Option<Vec<String>>,
     /// What was changed, for people.
@@ -45,7 +49,39 @@ pub(super) async fn card_and_cases(api: &Api, suite: &Suite) -> Result<Synced, C
     }
     let are_all = u64::try_from(import.case_ids.len()).is_ok_and(|count| count == import.case_count);
     let case_ids = if are_all { None } else { Some(import.case_ids) };
-    Ok(Synced { card_id: card.id, version: card.version, case_ids, notes })
+    let versions =
+        if suite.prompts.len() > 1 { versions(api, suite, &card, &mut notes).await? } else { vec![card.version] };
+    Ok(Synced { card_id: card.id, versions, case_ids, notes })
+}
+
+/// The versions of a card that are a suite's prompts: those that it has, and new ones for those that it has not.
+async fn versions(api: &Api, suite: &Suite, card: &Card, notes: &mut Vec<String>) -> Result<Vec<u32>, CliError> {
+    let mut known: HashMap<String, u32> = HashMap::new();
+    let mut cursor = None;
+    loop {
+        let page = api.card_versions(&card.id, PAGE_LEN_MAX, cursor.as_deref()).await?;
+        known.extend(page.items.into_iter().map(|version| (version.prompt, version.version)));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let mut versions = Vec::with_capacity(suite.prompts.len());
+    let mut revision = card.revision;
+    for prompt in &suite.prompts {
+        if let Some(version) = known.get(prompt) {
+            versions.push(*version);
+            continue;
+        }
+        let message = Some(format!("from suite {}", suite.file));
+        let change = CardChange { prompt: Some(prompt.clone()), message, ..CardChange::default() };
+        let changed = api.change_card(&card.id, revision, &change).await?;
+        notes.push(format!("revised the card {:?}: version {}", changed.title, changed.version));
+        revision = changed.revision;
+        known.insert(prompt.clone(), changed.version);
+        versions.push(changed.version);
+    }
+    Ok(versions)
 }
 
 /// The one card with this title, as it is now.
@@ -76,7 +112,11 @@ async fn find(api: &Api, title: &str) -> Result<Option<Card>, CliError> {
 async fn bring_up_to_date(api: &Api, suite: &Suite, found: Card, notes: &mut Vec<String>) -> Result<Card, CliError> {
     let mut card = found;
     for tries_left in (0..CHANGES_MAX).rev() {
-        let change = difference(&suite.card, &card, &suite.file);
+        let mut change = difference(&suite.card, &card, &suite.file);
+        if suite.prompts.len() > 1 {
+            // Which of them is the newest does not matter: each is found, or added, below.
+            change.prompt = None;
+        }
         if change.is_empty() {
             break;
         }

@@ -90,6 +90,8 @@ fn server(card: Option<Value>, case_count: u64, ends: &'static str) -> FakeServe
 
 fn args() -> RunArgs {
     RunArgs {
+        provider_map: Vec::new(),
+        allow_unsupported: false,
         suite: PathBuf::new(),
         models: Vec::new(),
         repeat: None,

@@ -1,0 +1,91 @@
+//! `pcs suite check`: what a suite file means, before anything is sent.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::exit::{CliError, ExitStatus};
+use super::output::{Align, Output};
+use super::run::{imported, promptfoo_options};
+use crate::promptfoo::SEMANTICS;
+use crate::promptfoo::report::{Item, Report, Standing};
+use crate::suite::Suite;
+
+/// Look at suite files.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum SuiteCommand {
+    /// Check a suite, of ours or of promptfoo, and say what of it means something else here
+    Check(Check),
+}
+
+/// `suite check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Check {
+    /// The file, or a folder with a promptfooconfig.yaml
+    pub suite: PathBuf,
+    /// Which of promptfoo's providers is which model; may be repeated
+    #[arg(long = "provider-map", value_name = "FROM=TO")]
+    pub provider_map: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SuiteCommand {
+    /// Does it; no server is needed.
+    pub fn execute(&self) -> Result<ExitStatus, CliError> {
+        match self {
+            Self::Check(check) => check.against(&mut Output::of_process()),
+        }
+    }
+}
+
+impl Check {
+    fn against(&self, output: &mut Output) -> Result<ExitStatus, CliError> {
+        // Everything is to be told, and not only the first obstacle.
+        let options = promptfoo_options(&self.provider_map, true)?;
+        let (suite, report) = match imported(&self.suite, &options)? {
+            Some(imported) => (imported.suite, Some(imported.report)),
+            None => (Suite::load(&self.suite)?, None),
+        };
+        let items = report.as_ref().map(|report: &Report| report.items.as_slice()).unwrap_or_default();
+        let obstacles = items.iter().filter(|item| item.standing != Standing::Approximate).count();
+        let counts = json!({
+            "prompts": suite.prompts.len(),
+            "models": suite.models.len(),
+            "cases": suite.cases.len(),
+            "repeats": suite.repeats,
+            "executions": suite.executions(),
+        });
+        if self.json {
+            let semantics = report.is_some().then_some(SEMANTICS);
+            output.json(&json!({ "name": suite.name, "promptfoo": semantics, "counts": counts, "items": items }))?;
+        } else {
+            if !items.is_empty() {
+                let columns =
+                    [("where", Align::Left), ("item", Align::Left), ("standing", Align::Left), ("note", Align::Left)];
+                output.table(&columns, items.iter().map(row).collect())?;
+                output.line("")?;
+            }
+            output.line(&format!(
+                "{}: {} prompts x {} models x {} cases x {} repeats = {} executions; {obstacles} items can't be done here",
+                suite.name,
+                suite.prompts.len(),
+                suite.models.len(),
+                suite.cases.len(),
+                suite.repeats,
+                suite.executions()
+            ))?;
+        }
+        Ok(if obstacles == 0 { ExitStatus::Success } else { ExitStatus::GateFailed })
+    }
+}
+
+fn row(item: &Item) -> Vec<String> {
+    let standing = match item.standing {
+        Standing::Approximate => "approximate",
+        Standing::Unsupported => "unsupported",
+        Standing::Refused => "refused",
+    };
+    vec![format!("{}:{}", item.file, item.line), item.item.clone(), standing.to_owned(), item.note.clone()]
+}

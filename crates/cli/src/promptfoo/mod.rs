@@ -1,0 +1,233 @@
+//! promptfoo's configuration files, read as suites: what they mean here, and what of them can't be meant here.
+//!
+//! Read in this order: [`load`] is the way through a file; [`report`] says of every item how well it is understood;
+//! `prompts`, `providers` and `cases` read the three parts, `asserts` and `expectation` what they demand, `expand` makes cases of tests. The meaning is that
+//! of one version of promptfoo ([`SEMANTICS`]), for it has changed between versions.
+
+pub mod report;
+mod asserts;
+mod cases;
+mod csv;
+mod environment;
+mod expand;
+mod expectation;
+mod files;
+mod prompts;
+mod providers;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use pcs_domain::model::ModelSpec;
+use pcs_domain::test_run::Lane;
+
+use self::asserts::Judges;
+pub use self::providers::ProviderMap;
+use self::report::Report;
+use crate::suite::Suite;
+use crate::suite::card::SuiteCard;
+use crate::suite::error::SuiteError;
+use crate::suite::fields::Fields;
+use crate::suite::node::{Kind, Node};
+use crate::suite::source::{Format, SUITE_BYTES_MAX, Source};
+
+/// The version of promptfoo whose meaning files have here.
+pub const SEMANTICS: &str = "0.121.20";
+/// Keys by which a file is promptfoo's, where it has no `card`.
+const SIGNS: [&str; 4] = ["prompts", "providers", "targets", "tests"];
+/// The names that promptfoo looks for in a folder.
+const FILES: [&str; 3] = ["promptfooconfig.yaml", "promptfooconfig.yml", "promptfooconfig.json"];
+/// Every key that promptfoo knows at the top.
+const KEYS: [&str; 24] = [
+    "description",
+    "prompts",
+    "providers",
+    "targets",
+    "tests",
+    "defaultTest",
+    "scenarios",
+    "assertionTemplates",
+    "env",
+    "evaluateOptions",
+    "commandLineOptions",
+    "outputPath",
+    "derivedMetrics",
+    "nunjucksFilters",
+    "extensions",
+    "redteam",
+    "plugins",
+    "strategies",
+    "tracing",
+    "sharing",
+    "tags",
+    "metadata",
+    "writeLatestResults",
+    "$schema",
+];
+/// Keys that say how promptfoo shows and shares results, and nothing about the tests.
+const HARMLESS: [&str; 6] = ["sharing", "tags", "metadata", "writeLatestResults", "$schema", "commandLineOptions"];
+
+/// How a file is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Which of its providers are which of ours.
+    pub providers: ProviderMap,
+    /// Whether what can't be done here is left out. Assertions never are.
+    pub allow_unsupported: bool,
+}
+
+/// A file as a suite, and how well each of its items is understood.
+#[derive(Debug)]
+pub struct Imported {
+    /// The suite.
+    pub suite: Suite,
+    /// What is to be said about it.
+    pub report: Report,
+}
+
+/// What every part needs to be read.
+struct Reading<'a> {
+    source: &'a Source,
+    folder: &'a Path,
+    options: &'a Options,
+    report: Report,
+}
+
+/// The configuration that a path means, where it is promptfoo's: a folder that holds one, or a file that looks like one.
+pub fn find(path: &Path) -> Result<Option<PathBuf>, SuiteError> {
+    if path.is_dir() {
+        return Ok(FILES.iter().map(|name| path.join(name)).find(|file| file.is_file()));
+    }
+    let Some(format @ (Format::Yaml | Format::Json)) = Format::of(path) else { return Ok(None) };
+    let document = Source::read(path, SUITE_BYTES_MAX)?.document(format)?;
+    let Kind::Table(entries) = document.kind else { return Ok(None) };
+    let has = |key: &str| entries.iter().any(|entry| entry.key == key);
+    Ok((!has("card") && SIGNS.iter().any(|sign| has(sign))).then(|| path.to_owned()))
+}
+
+/// Reads a configuration and the files that it names.
+///
+/// # Errors
+/// [`SuiteError`] with the place of what is wrong, or of the first item that can't be done here.
+pub fn load(path: &Path, options: &Options) -> Result<Imported, SuiteError> {
+    let source = Source::read(path, SUITE_BYTES_MAX)?;
+    let format = Format::of(path).unwrap_or(Format::Yaml);
+    let document = source.document(format)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut reading = Reading { source: &source, folder, options, report: Report::of(&source.name) };
+    let suite = reading.config(document, path)?;
+    let report = reading.report;
+    match report.first_obstacle().filter(|_| !options.allow_unsupported) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(Imported { suite, report }),
+    }
+}
+
+impl Reading<'_> {
+    fn config(&mut self, document: Node, path: &Path) -> Result<Suite, SuiteError> {
+        let source = self.source;
+        let document = environment::rendered(source, document)?;
+        let document = files::with_references(source, document)?;
+        let mut fields = Fields::open(source, document, "the configuration", &KEYS)?;
+        let place = fields.place();
+        let title = fields.text("description")?.unwrap_or_else(|| named_after(path));
+        let prompts = self.prompts(fields.take("prompts"))?;
+        let providers = match (fields.take("providers"), fields.take("targets")) {
+            (Some(node), None) | (None, Some(node)) => node,
+            (None, None) => return Err(source.error(place, "the configuration has no `providers`", providers::MEND)),
+            (Some(node), Some(_)) => {
+                let message = "the configuration has both `providers` and `targets`, which are the same";
+                return Err(source.error(node.place, message, "keep `providers`"));
+            }
+        };
+        let models = self.providers(providers)?;
+        let repeats = self.evaluate_options(&mut fields)?;
+        self.others(&mut fields);
+        let default = fields.take("defaultTest");
+        let (tests, scenarios) = (fields.take("tests"), fields.take("scenarios"));
+        let mut judges = Judges::default();
+        let read = self.cases(place, default, tests, scenarios, &mut judges)?;
+        let mut cases = read.cases;
+        let empty = expand::fill(&prompts, &mut cases)?;
+        for variable in empty {
+            let note = format!("`{variable}` has no value in some tests: it is empty there, as in promptfoo");
+            self.report.approximate(place, "vars", note);
+        }
+        let cases = self.distinct(cases)?;
+        self.graders(&judges, place);
+        let first = prompts.first().cloned().unwrap_or_default();
+        Ok(Suite {
+            file: source.name.clone(),
+            name: title.clone(),
+            card: card(title, first),
+            prompts,
+            models,
+            cases,
+            assertions: read.assertions,
+            threshold: read.threshold,
+            grader: judges.grader(),
+            repeats,
+            lane: Lane::default(),
+        })
+    }
+
+    fn evaluate_options(&mut self, fields: &mut Fields<'_>) -> Result<u16, SuiteError> {
+        let Some(node) = fields.take("evaluateOptions") else { return Ok(1) };
+        let known = ["repeat", "maxConcurrency", "delay", "cache", "showProgressBar", "timeoutMs", "maxEvalTimeMs"];
+        let mut options = Fields::open(self.source, node, "`evaluateOptions`", &known)?;
+        let place = options.place();
+        for key in &known[1..] {
+            if options.take(key).is_some() {
+                let note = "how fast and how long a run works is the server's and the provider's limits here";
+                self.report.approximate(place, &format!("evaluateOptions.{key}"), note);
+            }
+        }
+        let max = u64::from(pcs_domain::limits::RUN_REPEATS_MAX);
+        let repeat = options.whole("repeat", max)?.unwrap_or(1).max(1);
+        Ok(u16::try_from(repeat).unwrap_or(1))
+    }
+
+    /// Items that mean nothing here, or something that can't be done.
+    fn others(&mut self, fields: &mut Fields<'_>) {
+        for key in HARMLESS {
+            if let Some(node) = fields.take(key) {
+                self.report.approximate(node.place, key, "it is about promptfoo's own files and pages");
+            }
+        }
+        if let Some(node) = fields.take("outputPath") {
+            self.report.approximate(node.place, "outputPath", "results are written where `--output` says");
+        }
+        for key in ["derivedMetrics", "tracing"] {
+            if let Some(node) = fields.take(key) {
+                self.report.unsupported(node.place, key, "there is nothing like it here yet");
+            }
+        }
+        for key in ["nunjucksFilters", "extensions", "redteam", "plugins", "strategies"] {
+            if let Some(node) = fields.take(key) {
+                self.report.refused(node.place, key, "it runs code of its own, or attacks that are made elsewhere");
+            }
+        }
+        // What `find_references` has used.
+        drop((fields.take("assertionTemplates"), fields.take("env")));
+    }
+}
+
+/// The card, of which a configuration says nothing but its name.
+fn card(title: String, prompt: String) -> SuiteCard {
+    SuiteCard { title, prompt, description: None, category: None, tags: None, metadata: None, is_public: None }
+}
+
+/// A configuration without a description is called like its folder, or like its file where it has another name.
+fn named_after(path: &Path) -> String {
+    let text = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = text(absolute.parent().and_then(Path::file_name)).unwrap_or_default();
+    let file = text(path.file_stem()).unwrap_or_default();
+    if file == "promptfooconfig" && !folder.is_empty() { folder } else { format!("{folder}/{file}") }
+}
+
+/// The model that a judge is, where a configuration names none.
+fn usual_grader() -> ModelSpec {
+    ModelSpec::of_id(asserts::GRADER_DEFAULT)
+}
