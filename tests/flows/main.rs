@@ -15,6 +15,7 @@ mod jobs;
 mod judges;
 mod langfuse;
 mod limits;
+mod promptfoo;
 mod readme;
 mod regrades;
 mod relays;

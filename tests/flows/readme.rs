@@ -6,9 +6,9 @@ use pcs_tests::process::{Process, program};
 use pcs_tests::{eventually, repository};
 use serde_json::Value;
 
-/// The commands of the README's console blocks, with the exit code that each announces.
-fn commands() -> Vec<(String, i32)> {
-    let readme = std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
+/// The commands of a page's console blocks, with the exit code that each announces.
+fn commands(page: &str) -> Vec<(String, i32)> {
+    let readme = std::fs::read_to_string(repository().join(page)).expect("there is a page");
     let mut commands = Vec::new();
     let mut in_console = false;
     for line in readme.lines() {
@@ -60,12 +60,14 @@ async fn every_command_of_the_readme_runs() {
     let credentials: Value = serde_json::from_str(&credentials).expect("they are JSON");
     let endpoints = std::fs::read_to_string(format!("{local}/endpoints.json")).expect("they are kept");
     let endpoints: Value = serde_json::from_str(&endpoints).expect("they are JSON");
-    let commands = commands();
-    assert!(commands.len() >= 8, "the console blocks were not found");
+    let of_readme = commands("README.md");
+    assert!(of_readme.len() >= 8, "the console blocks were not found");
+    let of_promptfoo = commands("docs/promptfoo.md");
+    assert_eq!(of_promptfoo.len(), 2, "the examples were not found");
     let of_ci = commands_of_ci();
     assert_eq!(of_ci.len(), 1, "the example was not found");
     let summary = folder.path().join("summary.md");
-    for (line, code) in commands.into_iter().chain(of_ci) {
+    for (line, code) in of_readme.into_iter().chain(of_ci).chain(of_promptfoo) {
         // What is written goes beside the sources' folder.
         let line = line.replace("results.xml", &folder.path().join("results.xml").display().to_string());
         let arguments = line.strip_prefix("pcs ").expect("the README's commands are ours");

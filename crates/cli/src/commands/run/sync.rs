@@ -43,14 +43,15 @@ pub(super) async fn card_and_cases(api: &Api, suite: &Suite) -> Result<Synced, C
             card
         }
     };
+    // Before the cases: the card must not have changed since it was read.
+    let versions =
+        if suite.prompts.len() > 1 { versions(api, suite, &card, &mut notes).await? } else { vec![card.version] };
     let import = import(api, &card.id, &suite.cases).await?;
     if import.added + import.changed > 0 {
         notes.push(format!("cases: {} added, {} changed", import.added, import.changed));
     }
     let are_all = u64::try_from(import.case_ids.len()).is_ok_and(|count| count == import.case_count);
     let case_ids = if are_all { None } else { Some(import.case_ids) };
-    let versions =
-        if suite.prompts.len() > 1 { versions(api, suite, &card, &mut notes).await? } else { vec![card.version] };
     Ok(Synced { card_id: card.id, versions, case_ids, notes })
 }
 

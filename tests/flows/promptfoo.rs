@@ -1,0 +1,64 @@
+//! A configuration of promptfoo's, run by the real program on the whole system.
+
+use std::process::Command;
+
+use pcs_tests::process::program;
+use pcs_tests::repository;
+use pcs_tests::system::TestSystem;
+use serde_json::Value;
+
+async fn ran(system: &TestSystem, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(program());
+    command.args(arguments).current_dir(repository()).env("PCS_URL", &system.url).env("PCS_API_KEY", &system.api_key);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is run").expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().expect("a code"), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_runs_as_it_is() {
+    let system = TestSystem::start().await;
+    let arguments = ["run", "examples/promptfoo", "--provider-map", "openai:*=echo", "--json", "--results"];
+    let (code, out, err) = ran(&system, &arguments).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    // Two prompts, one model, two rows of a table and two values of a list.
+    assert_eq!(report["totals"]["executions"], 8, "{out}");
+    assert_eq!(report["totals"]["passed"], 8, "{out}");
+    let results = report["results"].as_array().expect("results");
+    let chats = results.iter().filter(|result| result["output"].as_str().expect("an output").starts_with('['));
+    assert_eq!(chats.count(), 4);
+    assert!(results.iter().all(|result| result["verdicts"][0]["type"] == "javascript"), "{out}");
+    // Again, the prompts are there already.
+    let cards = system.get("/cards?title=Capitals,%20from%20promptfoo").await.expect(200).body;
+    let before = cards["items"][0]["version"].clone();
+    assert_eq!(ran(&system, &arguments).await.0, 0);
+    let cards = system.get("/cards?title=Capitals,%20from%20promptfoo").await.expect(200).body;
+    assert_eq!((&cards["items"][0]["version"], &before), (&Value::from(2), &Value::from(2)));
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_done_is_told_with_its_line() {
+    let system = TestSystem::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("promptfooconfig.yaml");
+    let text = "prompts: ['{{q}}']\nproviders: [echo]\ntests:\n  - vars: {q: a}\n    assert: [{type: python, value: 'True'}]\n";
+    std::fs::write(&file, text).expect("a file");
+    let path = file.display().to_string();
+    for arguments in [vec!["run", &path], vec!["run", &path, "--allow-unsupported"], vec!["suite", "check", &path]] {
+        let (code, out, err) = ran(&system, &arguments).await;
+        assert_eq!(code, 2, "{out}{err}");
+        assert!(err.contains(&format!("{path}:5:")) && err.contains("python"), "{err}");
+    }
+    std::fs::write(
+        &file,
+        text.replace("python, value: 'True'", "contains, value: a").replace("echo]", "echo, 'bedrock:x']"),
+    )
+    .expect("a file");
+    let (code, out, _) = ran(&system, &["suite", "check", &path]).await;
+    assert!(code == 1 && out.contains("unsupported") && out.contains("1 items can't be done here"), "{out}");
+    assert_eq!(ran(&system, &["run", &path]).await.0, 2);
+    assert_eq!(ran(&system, &["run", &path, "--allow-unsupported"]).await.0, 0);
+    system.stop().await;
+}
