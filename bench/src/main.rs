@@ -23,6 +23,7 @@ mod settings;
 mod slots;
 mod snapshot;
 mod start;
+mod suites;
 mod system;
 mod tail;
 mod visible;
@@ -52,10 +53,11 @@ enum Benchmark {
     Snapshot,
     Growth,
     Memory,
+    Suites,
 }
 
 impl Benchmark {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Append,
         Self::Visible,
         Self::Tail,
@@ -68,6 +70,7 @@ impl Benchmark {
         Self::Snapshot,
         Self::Growth,
         Self::Memory,
+        Self::Suites,
     ];
 
     /// The name on the command line, and the first word of its rows.
@@ -85,6 +88,7 @@ impl Benchmark {
             Self::Snapshot => "snapshot",
             Self::Growth => "growth",
             Self::Memory => "memory",
+            Self::Suites => "suites",
         }
     }
 
@@ -113,6 +117,7 @@ impl Benchmark {
             Self::Snapshot => snapshot::measure(settings).await,
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,
+            Self::Suites => suites::measure(settings).await,
         }
     }
 }

@@ -40,6 +40,15 @@ impl Role {
         self.memory_mib("VmRSS:")
     }
 
+    /// The clock ticks for which a processor has worked for it.
+    pub(crate) fn processor_ticks(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The name may hold spaces; it ends with the last parenthesis. User time is the twelfth field behind it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("no time");
+        Ok(ticks(11)? + ticks(12)?)
+    }
+
     fn memory_mib(&self, label: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find(|line| line.starts_with(label)).with_context(|| format!("no {label}"))?;
