@@ -7,13 +7,15 @@
 pub mod report;
 mod asserts;
 mod cases;
-mod csv;
+pub(crate) mod csv;
 mod environment;
 mod expand;
 mod expectation;
 mod files;
 mod prompts;
 mod providers;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod tests;
 

@@ -8,14 +8,15 @@ use pcs_domain::canonical::canonical_json;
 use pcs_domain::data_subject::SubjectName;
 use pcs_domain::limits;
 use pcs_domain::prompt_card::CaseDraft;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::assertion;
 use super::error::{Place, SuiteError};
 use super::fields::Fields;
 use super::json as json_text;
 use super::node::{self, Kind, Node};
 use super::source::{CASES_BYTES_MAX, Format, Source};
+use super::{assertion, check};
+use crate::promptfoo::csv as table;
 
 const KEYS: [&str; 9] =
     ["name", "subject", "input", "vars", "expected_output", "assertions", "threshold", "tags", "metadata"];
@@ -61,7 +62,7 @@ pub(crate) fn read(source: &Source, node: Node, folder: &Path) -> Result<Vec<Sui
 
 fn from_file(suite: &Source, place: Place, path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
     let Some(format) = Format::of(path) else {
-        let message = format!("the cases file {} is neither .jsonl, .json nor .yaml", path.display());
+        let message = format!("the cases file {} is neither .jsonl, .json, .yaml nor .csv", path.display());
         return Err(suite.error(place, message, "give it the extension of what it holds"));
     };
     of_format(path, format)
@@ -70,7 +71,7 @@ fn from_file(suite: &Source, place: Place, path: &Path) -> Result<Vec<SuiteCase>
 /// Reads a file of cases on its own, for a card that exists.
 pub fn load(path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
     let format = Format::of(path).ok_or_else(|| {
-        let message = "a cases file is a .jsonl, .json or .yaml file";
+        let message = "a cases file is a .jsonl, .json, .yaml or .csv file";
         SuiteError::of_file(path.display().to_string(), message, "give it the extension of what it holds")
     })?;
     let cases = of_format(path, format)?;
@@ -80,8 +81,10 @@ pub fn load(path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
 
 fn of_format(path: &Path, format: Format) -> Result<Vec<SuiteCase>, SuiteError> {
     let source = Source::read(path, CASES_BYTES_MAX)?;
-    if format == Format::JsonLines {
-        return lines(&source);
+    match format {
+        Format::JsonLines => return lines(&source),
+        Format::Csv => return rows(&source),
+        Format::Yaml | Format::Json => (),
     }
     let document = source.document(format)?;
     let first = document.place;
@@ -105,6 +108,37 @@ fn lines(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
         let node = json_text::parse(source, text, line)?;
         node::refuse_nul(source, &node)?;
         cases.push(one(source, node, &file, cases.len() + 1)?);
+    }
+    not_empty(source, Place::default(), cases)
+}
+
+/// A table: its columns are variables, but for these and those that begin with `__`, which are promptfoo's.
+fn rows(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
+    let file: Arc<str> = source.name.as_str().into();
+    let mut cases = Vec::new();
+    for row in table::rows(source)? {
+        let (place, number) = (Place::line(row.line), cases.len() + 1);
+        room_for(source, place, number)?;
+        let owner = format!("case {number}");
+        let mut input = row.vars;
+        let mut column = |name: &str| match input.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let (name, expected_output) =
+            (column("name").or(row.description).unwrap_or_default(), column("expected_output"));
+        let subject = subject(source, place, &owner, column("subject"))?;
+        let tags = column("tags").unwrap_or_default();
+        let tags = tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+        for assertion in &row.expected {
+            check::assertion(assertion).map_err(|problem| {
+                source.error(place, format!("an expectation of {owner}: {}", problem.message), problem.mend)
+            })?;
+        }
+        let (assertions, threshold, metadata) = (row.expected, row.threshold, row.metadata);
+        let draft = CaseDraft { name, subject: None, input, expected_output, assertions, threshold, tags, metadata };
+        bounded(source, place, &owner, &draft)?;
+        cases.push(SuiteCase { draft, subject, number, file: Arc::clone(&file), place });
     }
     not_empty(source, Place::default(), cases)
 }

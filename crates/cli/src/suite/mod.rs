@@ -69,7 +69,7 @@ impl Suite {
         let source = Source::read(path, SUITE_BYTES_MAX)?;
         let format = match Format::of(path) {
             Some(format @ (Format::Yaml | Format::Json)) => format,
-            Some(Format::JsonLines) | None => {
+            Some(Format::JsonLines | Format::Csv) | None => {
                 let mend = "give it the extension of what it holds";
                 return Err(SuiteError::of_file(source.name, "a suite is a .yaml or .json file", mend));
             }

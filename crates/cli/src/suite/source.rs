@@ -30,6 +30,8 @@ pub(crate) enum Format {
     Yaml,
     Json,
     JsonLines,
+    /// A table: only cases are written as one.
+    Csv,
 }
 
 impl Format {
@@ -39,6 +41,7 @@ impl Format {
             "yaml" | "yml" => Some(Self::Yaml),
             "json" => Some(Self::Json),
             "jsonl" | "ndjson" => Some(Self::JsonLines),
+            "csv" => Some(Self::Csv),
             _ => None,
         }
     }
@@ -68,7 +71,7 @@ impl Source {
     pub(crate) fn document(&self, format: Format) -> Result<Node, SuiteError> {
         let node = match format {
             Format::Yaml => yaml::parse(self)?,
-            Format::Json | Format::JsonLines => json::parse(self, &self.text, 1)?,
+            Format::Json | Format::JsonLines | Format::Csv => json::parse(self, &self.text, 1)?,
         };
         node::refuse_nul(self, &node)?;
         Ok(node)

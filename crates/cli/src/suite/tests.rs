@@ -374,6 +374,29 @@ fn the_cases_file_is_refused_by_its_own_lines() {
 }
 
 #[test]
+fn cases_are_read_from_a_table() {
+    let folder = Folder::new();
+    folder.write("s.yaml", GOOD.split("cases:").next().unwrap().to_owned() + "cases: c.csv\n");
+    folder.write("c.csv", "name,word,expected_output,tags,__expected\nfirst,a,A,\"dev,hard\",contains: a\n,b,,,\n");
+    let suite = Suite::load(&folder.0.path().join("s.yaml")).unwrap();
+    let (first, second) = (&suite.cases[0], &suite.cases[1]);
+    assert_eq!((first.name().as_str(), first.draft.expected_output.as_deref()), ("first", Some("A")));
+    assert_eq!(
+        (first.draft.tags.join(" "), first.draft.assertions[0].kind.as_str()),
+        ("dev hard".to_owned(), "contains")
+    );
+    assert_eq!(serde_json::Value::from(first.draft.input.clone()), serde_json::json!({ "word": "a" }));
+    assert_eq!((second.name().as_str(), &second.draft.expected_output, second.place.line), ("case 2", &None, 3));
+    folder.write("c.csv", "word,__expected\na,contains-jsn: x\n");
+    assert!(
+        Suite::load(&folder.0.path().join("s.yaml")).is_ok(),
+        "a text that is no demand is what the output has to be"
+    );
+    folder.write("c.csv", "word,__expected\na,python: x\n");
+    assert!(folder.message("s.yaml").starts_with("c.csv:2: an expectation of case 1: there is no assertion type"));
+}
+
+#[test]
 fn files_that_are_not_there_are_named() {
     let folder = Folder::new();
     assert_eq!(folder.message("no.yaml"), "no.yaml: there is no such file\n  mend: check the path and its spelling");

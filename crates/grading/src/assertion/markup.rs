@@ -16,9 +16,11 @@ const NEEDS: &str = "nothing, or the elements that there must be: a list or a te
 const VOID: [&str; 14] =
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"];
 /// Elements by which HTML is known in a text.
-const KNOWN: [&str; 24] = [
-    "html", "head", "body", "div", "span", "p", "a", "ul", "ol", "li", "table", "tr", "td", "th", "h1", "h2", "h3",
-    "h4", "form", "input", "button", "img", "br", "script",
+const KNOWN: [&str; 48] = [
+    "html", "head", "body", "div", "span", "p", "a", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody",
+    "tr", "td", "th", "h1", "h2", "h3", "h4", "h5", "h6", "form", "input", "button", "select", "option", "label",
+    "img", "br", "hr", "b", "i", "u", "em", "strong", "code", "pre", "section", "article", "header", "footer", "nav",
+    "script", "style",
 ];
 /// Signs of HTML in a text from which on it is said to contain some, as promptfoo has it.
 const SIGNS_MIN: usize = 2;

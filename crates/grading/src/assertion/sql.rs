@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
-use sqlparser::ast::{Expr, ObjectName, visit_expressions, visit_relations};
+use sqlparser::ast::{Expr, ObjectName, Statement, visit_expressions, visit_relations};
 use sqlparser::dialect::{Dialect, GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
@@ -15,6 +15,8 @@ use super::{AssertionError, Evaluation, Finding, Subject};
 const SQL_BYTES_MAX: usize = 100_000;
 /// Deepest nesting that is parsed.
 const DEPTH_MAX: usize = 50;
+/// What stands for anything in what is allowed.
+const ANYTHING: &str = ".*";
 const NEEDS: &str = "nothing, or {databaseType, allowedTables, allowedColumns}";
 
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,41 @@ enum Database {
 pub(super) struct Sql {
     within: bool,
     database: Database,
-    tables: Option<Vec<String>>,
-    columns: Option<Vec<String>>,
+    tables: Option<Vec<Allowed>>,
+    columns: Option<Vec<Allowed>>,
+}
+
+/// What may be used, as promptfoo writes it: `select::null::users` is what is done, where, and with which name; a name alone
+/// is for everything. `.*` stands for anything.
+#[derive(Debug)]
+struct Allowed {
+    done: String,
+    name: String,
+}
+
+impl Allowed {
+    fn read(text: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        let parts: Vec<&str> = text.split("::").collect();
+        let (done, name) = match parts.as_slice() {
+            [name] => (ANYTHING, *name),
+            [done, .., name] => (*done, *name),
+            [] => (ANYTHING, ANYTHING),
+        };
+        Self { done: done.trim_matches(['(', ')']).to_owned(), name: name.trim_matches(['(', ')']).to_owned() }
+    }
+
+    fn allows(&self, used: &Used) -> bool {
+        let is = |pattern: &str, word: &str| pattern == ANYTHING || pattern.split('|').any(|one| one == word);
+        is(&self.done, used.done) && is(&self.name, &used.name)
+    }
+}
+
+/// A table or a column that a statement uses, and what it does.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Used {
+    done: &'static str,
+    name: String,
 }
 
 impl Sql {
@@ -54,12 +89,10 @@ impl Sql {
             "sqlite" => Database::Sqlite,
             _ => Database::Other,
         };
-        let list = |key: &str| -> Result<Option<Vec<String>>, AssertionError> {
+        let list = |key: &str| -> Result<Option<Vec<Allowed>>, AssertionError> {
             let Some(value) = settings.get(key) else { return Ok(None) };
             let items = value.as_array().ok_or_else(|| source.wrong_value(NEEDS))?;
-            // promptfoo writes `select::null::name`: what is done, in which table, with which column. The last one counts.
-            let names = items.iter().filter_map(Value::as_str);
-            Ok(Some(names.map(|name| name.rsplit("::").next().unwrap_or(name).to_ascii_lowercase()).collect()))
+            Ok(Some(items.iter().filter_map(Value::as_str).map(Allowed::read).collect()))
         };
         let within = base == "contains-sql";
         Ok(Self { within, database, tables: list("allowedTables")?, columns: list("allowedColumns")? })
@@ -83,23 +116,25 @@ impl Sql {
             Ok(statements) => statements,
             Err(error) => return Ok(no(&format!("the output is no SQL: {error}"))),
         };
-        let mut used = (BTreeSet::new(), BTreeSet::new());
-        let _: ControlFlow<()> = visit_relations(&statements, |name| {
-            used.0.insert(last_part(name));
-            ControlFlow::Continue(())
-        });
-        let _: ControlFlow<()> = visit_expressions(&statements, |expression| {
-            match expression {
-                Expr::Identifier(name) => drop(used.1.insert(name.value.to_ascii_lowercase())),
-                Expr::CompoundIdentifier(names) => {
-                    used.1.extend(names.last().map(|name| name.value.to_ascii_lowercase()));
-                }
-                _ => (),
-            }
-            ControlFlow::Continue(())
-        });
-        Ok(refused("table", &used.0, self.tables.as_deref())
-            .or_else(|| refused("column", &used.1, self.columns.as_deref()))
+        let (mut tables, mut columns) = (BTreeSet::new(), BTreeSet::new());
+        for statement in &statements {
+            let done = done_by(statement);
+            let _: ControlFlow<()> = visit_relations(statement, |name| {
+                tables.insert(Used { done, name: last_part(name) });
+                ControlFlow::Continue(())
+            });
+            let _: ControlFlow<()> = visit_expressions(statement, |expression| {
+                let name = match expression {
+                    Expr::Identifier(name) => Some(name),
+                    Expr::CompoundIdentifier(names) => names.last(),
+                    _ => None,
+                };
+                columns.extend(name.map(|name| Used { done, name: name.value.to_ascii_lowercase() }));
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(refused("table", &tables, self.tables.as_deref())
+            .or_else(|| refused("column", &columns, self.columns.as_deref()))
             .unwrap_or_else(|| Finding { holds: true, fact: "the output is SQL".to_owned() }))
     }
 }
@@ -108,10 +143,20 @@ fn no(fact: &str) -> Finding {
     Finding { holds: false, fact: fact.to_owned() }
 }
 
-fn refused(what: &str, used: &BTreeSet<String>, allowed: Option<&[String]>) -> Option<Finding> {
+fn refused(what: &str, used: &BTreeSet<Used>, allowed: Option<&[Allowed]>) -> Option<Finding> {
     let allowed = allowed?;
-    let one = used.iter().find(|name| !allowed.contains(name))?;
-    Some(no(&format!("the SQL uses the {what} {one}, which is not allowed")))
+    let one = used.iter().find(|used| !allowed.iter().any(|allowed| allowed.allows(used)))?;
+    Some(no(&format!("the SQL uses the {what} {} ({}), which is not allowed", one.name, one.done)))
+}
+
+fn done_by(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::Query(_) => "select",
+        Statement::Insert(_) => "insert",
+        Statement::Update(_) => "update",
+        Statement::Delete(_) => "delete",
+        _ => "other",
+    }
 }
 
 fn last_part(name: &ObjectName) -> String {

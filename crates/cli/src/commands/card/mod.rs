@@ -237,9 +237,12 @@ pub struct Cases {
     /// The card, and how to print it
     #[command(flatten)]
     pub named: Named,
-    /// Add the cases of a .jsonl, .json or .yaml file; those that the card has are changed to it
+    /// Add the cases of a .jsonl, .json, .yaml or .csv file; those that the card has are changed to it
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
+    /// Show the first cases of the file as they would be added, and send nothing
+    #[arg(long, requires = "import")]
+    pub preview: bool,
     /// Most cases to list
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
@@ -276,6 +279,9 @@ impl CardCommand {
             Self::Lint(lint) => return lint::lint(api, &lint, output).await,
             Self::Usage(named) => usage::usage(api, &named, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
+            Self::Cases(Cases { named, import: Some(file), preview: true, .. }) => {
+                write::preview(&file, named.json, output)
+            }
             Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
             Self::Cases(cases) => read::cases(api, &cases, output).await,
         }?;

@@ -10,9 +10,9 @@ use super::{Create, Label, Named, NamedLabel, Revise, Words};
 use crate::client::Api;
 use crate::client::wire::{Card, CardChange, NewCard};
 use crate::commands::exit::CliError;
-use crate::commands::output::{Output, plain_line};
+use crate::commands::output::{Align, Output, excerpt, plain_line};
 use crate::commands::{run, target};
-use crate::suite::cases;
+use crate::suite::cases::{self, SuiteCase};
 
 pub(super) async fn create(api: &Api, create: Create, output: &mut Output) -> Result<(), CliError> {
     let Some(prompt) = prompt(&create.words)? else {
@@ -90,6 +90,37 @@ pub(super) async fn protect(
     let card = api.protect_label(&card.id, &named.label, is_protected).await?;
     let done = if is_protected { "protected" } else { "no longer protected" };
     say(&card, &format!("{done}: the label {} of", named.label), named.json, output)
+}
+
+/// Cases that a preview shows.
+const PREVIEW_LEN_MAX: usize = 10;
+/// Longest text in a cell of a preview, in characters.
+const PREVIEW_CHARS_MAX: usize = 50;
+
+/// Shows the first cases of a file as they would be sent; nothing is sent.
+pub(super) fn preview(file: &Path, as_json: bool, output: &mut Output) -> Result<(), CliError> {
+    let cases = cases::load(file)?;
+    let shown = || cases.iter().take(PREVIEW_LEN_MAX);
+    if as_json {
+        let drafts: Vec<_> = shown().map(|case| &case.draft).collect();
+        return output.json(&json!({ "count": cases.len(), "cases": drafts }));
+    }
+    let columns = [
+        ("case", Align::Left),
+        ("line", Align::Right),
+        ("input", Align::Left),
+        ("expected", Align::Left),
+        ("asserts", Align::Right),
+    ];
+    let row = |case: &SuiteCase| {
+        let input = serde_json::to_string(&case.draft.input).unwrap_or_default();
+        let expected = case.draft.expected_output.as_deref().unwrap_or_default();
+        let asserts = case.draft.assertions.len().to_string();
+        let cut = |text: &str| excerpt(text, PREVIEW_CHARS_MAX);
+        vec![cut(&case.name()), case.place.line.to_string(), cut(&input), cut(expected), asserts]
+    };
+    output.table(&columns, shown().map(row).collect())?;
+    output.line(&format!("\n{} cases; nothing was sent", cases.len()))
 }
 
 pub(super) async fn import(api: &Api, named: &Named, file: &Path, output: &mut Output) -> Result<(), CliError> {

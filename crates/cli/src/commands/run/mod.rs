@@ -55,6 +55,15 @@ pub struct RunArgs {
     /// Run only cases whose name matches; `*` stands for any characters, `?` for one
     #[arg(long = "case", value_name = "GLOB")]
     pub case: Option<String>,
+    /// Run only cases that have this tag; may be repeated, and then each has to be there
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Run only so many of the cases, chosen by their content: the same ones each time, for the same seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: Option<u32>,
+    /// Another choice of the sample
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "sample")]
+    pub sample_seed: u64,
     /// How the run is called, instead of the suite's name
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -109,6 +118,9 @@ impl RunArgs {
             models: Vec::new(),
             repeat: None,
             case: None,
+            tags: Vec::new(),
+            sample: None,
+            sample_seed: 0,
             name: None,
             lane: None,
             fail_below: None,

@@ -1,5 +1,8 @@
 //! What the command line changes about a suite: models, cases, repeats, name and lane.
 
+use std::collections::HashSet;
+
+use pcs_domain::ids::TestCaseId;
 use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::test_run::Lane;
@@ -7,6 +10,7 @@ use pcs_providers::ProviderKind;
 
 use super::RunArgs;
 use crate::commands::exit::CliError;
+use crate::suite::cases::SuiteCase;
 use crate::suite::{Suite, nearest};
 
 /// Providers whose name is a whole id, without a `:`.
@@ -28,6 +32,18 @@ pub(super) fn apply(mut suite: Suite, args: &RunArgs) -> Result<Suite, CliError>
             ));
         }
     }
+    if !args.tags.is_empty() {
+        let all = suite.cases.len();
+        suite.cases.retain(|case| args.tags.iter().all(|tag| case.draft.tags.contains(tag)));
+        if suite.cases.is_empty() {
+            let message =
+                format!("none of the {all} cases has the tag {}: the matrix is empty", args.tags.join(" and "));
+            return Err(CliError::usage(message, "give cases `tags: [\"…\"]`, or leave --tag out"));
+        }
+    }
+    if let Some(count) = args.sample {
+        sample(&mut suite.cases, count as usize, args.sample_seed);
+    }
     suite.repeats = args.repeat.unwrap_or(suite.repeats);
     if let Some(name) = &args.name {
         suite.name.clone_from(name);
@@ -44,6 +60,23 @@ pub(super) fn apply(mut suite: Suite, args: &RunArgs) -> Result<Suite, CliError>
         return Err(CliError::usage(message, "lower --repeat, or choose fewer models or cases"));
     }
     Ok(suite)
+}
+
+/// Keeps so many cases, in their order: those with the smallest hashes of their content, which is a fair draw that another
+/// case more or less hardly changes.
+fn sample(cases: &mut Vec<SuiteCase>, count: usize, seed: u64) {
+    let mut drawn: Vec<(String, usize)> = Vec::with_capacity(cases.len());
+    for (index, case) in cases.iter().enumerate() {
+        let content = TestCaseId::content(&case.draft.input, case.draft.expected_output.as_deref());
+        drawn.push((pcs_domain::certificate::sha256(&format!("{seed}/{content}")), index));
+    }
+    drawn.sort_unstable();
+    let kept: HashSet<usize> = drawn.into_iter().take(count).map(|(_, index)| index).collect();
+    let mut index = 0;
+    cases.retain(|_| {
+        index += 1;
+        kept.contains(&(index - 1))
+    });
 }
 
 fn models(known: &[ModelSpec], asked: &[String]) -> Result<Vec<ModelSpec>, CliError> {
@@ -131,6 +164,33 @@ mod tests {
         assert_eq!(chosen(&["openai:b", "small"]).unwrap(), ["openai:b", "small"]);
         assert_eq!(chosen(&["openai:a", "warm"]).unwrap(), ["small", "warm"]);
         assert_eq!(chosen(&["ollama:x", "echo"]).unwrap(), ["ollama:x", "echo"]);
+    }
+
+    #[test]
+    fn a_sample_is_the_same_each_time_and_hardly_minds_other_cases() {
+        let case = |n: usize| {
+            let mut draft = pcs_domain::prompt_card::CaseDraft::default();
+            draft.input.insert("n".to_owned(), n.into());
+            SuiteCase {
+                draft,
+                subject: None,
+                number: n,
+                file: "c".into(),
+                place: crate::suite::error::Place::default(),
+            }
+        };
+        let drawn = |cases: std::ops::Range<usize>, count: usize, seed: u64| {
+            let mut cases: Vec<SuiteCase> = cases.map(case).collect();
+            sample(&mut cases, count, seed);
+            cases.into_iter().map(|case| case.number).collect::<Vec<_>>()
+        };
+        let first = drawn(0..1_000, 100, 0);
+        assert!(first.len() == 100 && first.is_sorted());
+        assert_eq!(first, drawn(0..1_000, 100, 0));
+        assert_ne!(first, drawn(0..1_000, 100, 1));
+        let kept = drawn(0..1_010, 100, 0).into_iter().filter(|n| first.contains(n)).count();
+        assert!(kept >= 90, "{kept}");
+        assert_eq!(drawn(0..5, 10, 0).len(), 5);
     }
 
     #[test]

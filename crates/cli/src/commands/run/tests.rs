@@ -91,6 +91,9 @@ fn server(card: Option<Value>, case_count: u64, ends: &'static str) -> FakeServe
 fn args() -> RunArgs {
     RunArgs {
         provider_map: Vec::new(),
+        tags: Vec::new(),
+        sample: None,
+        sample_seed: 0,
         allow_unsupported: false,
         suite: PathBuf::new(),
         models: Vec::new(),
