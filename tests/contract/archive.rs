@@ -214,7 +214,7 @@ async fn r9_the_position_at_a_time_is_found_in_the_archive_too() {
 async fn x1_read_models_rebuilt_from_the_archive_equal_the_living() {
     let (_database, _archive, store) = archived().await;
     sqlx::query("select es.set_partition_len(10)").execute(store.pool()).await.unwrap();
-    sqlx::query("select es.make_partition(n), es.attach_partition(n) from generate_series(3, 20) n")
+    sqlx::query("select es.make_partition(n), es.attach_partition(n) from generate_series(3, 40) n")
         .execute(store.pool())
         .await
         .unwrap();

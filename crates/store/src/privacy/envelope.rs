@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn target(markings: &Markings) -> Target<'_> {
-        let event_type = EventType { name: "prompt_card.cases_added", version: 2 };
+        let event_type = EventType { name: "prompt_card.cases_added", version: 3 };
         Target { markings, event_type, tenant: TenantId(1), event: EVENT }
     }
 

@@ -186,15 +186,17 @@ mod tests {
 
     #[test]
     fn the_marks_of_the_schemas_are_found() {
-        let case = ["/assertions", "/expected_output", "/input"].map(str::to_owned).to_vec();
-        assert_eq!(places("prompt_card.cases_added", 2), [("/cases/*".to_owned(), case.clone())]);
-        assert_eq!(places("prompt_card.case_changed", 2), [("/case".to_owned(), case)]);
-        let finished = ["/input", "/output", "/verdicts/*/reason"].map(str::to_owned).to_vec();
-        assert_eq!(places("execution.finished", 3), [(String::new(), finished)]);
+        let case = ["/assertions", "/expected_output", "/input", "/metadata"].map(str::to_owned).to_vec();
+        assert_eq!(places("prompt_card.cases_added", 3), [("/cases/*".to_owned(), case.clone())]);
+        assert_eq!(places("prompt_card.case_changed", 3), [("/case".to_owned(), case)]);
+        let verdicts = ["/verdicts/*/judgements/*/answer", "/verdicts/*/reason"].map(str::to_owned);
+        let finished = ["/input", "/output"].map(str::to_owned).into_iter().chain(verdicts.clone()).collect();
+        assert_eq!(places("execution.finished", 4), [(String::new(), finished)]);
+        assert_eq!(places("regrade.graded", 1), [("/grades/*".to_owned(), verdicts.to_vec())]);
         let dead = ["/error", "/input"].map(str::to_owned).to_vec();
         assert_eq!(places("execution.dead_lettered", 3), [(String::new(), dead)]);
         assert_eq!(places("execution.attempt_failed", 3), [(String::new(), vec!["/error".to_owned()])]);
-        assert_eq!(places("test_run.requested", 2), []);
+        assert_eq!(places("test_run.requested", 3), []);
     }
 
     #[test]
