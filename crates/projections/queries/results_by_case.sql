@@ -1,5 +1,7 @@
 -- The results of a run, counted by version, model and case. What has no answer says nothing about scores and measures.
 select r.version, r.model, r.case_id, max(c.name) as case_name, min(md5(r.input::text)) as content,
+       md5(string_agg(md5(coalesce(r.output, '')), '' order by r.repeat)) as outputs,
+       case when min(r.grader) = max(r.grader) and count(r.grader) = count(r.output) then min(r.grader) end as grader,
        count(*) filter (where r.status <> 'error') as answered,
        count(*) filter (where r.status = 'passed') as passed,
        count(*) filter (where r.status = 'error') as errors,

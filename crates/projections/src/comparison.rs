@@ -83,6 +83,33 @@ pub struct ChangedCase {
     pub baseline: Repeats,
     /// Now.
     pub candidate: Repeats,
+    /// What made the difference.
+    pub cause: Cause,
+}
+
+/// What made the difference in a case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The model answered otherwise, and was graded as before.
+    Output,
+    /// It answered the same, and was graded by other demands.
+    Grader,
+    /// Both are others.
+    Both,
+    /// Neither is another one that is known of.
+    Unknown,
+}
+
+fn cause(before: &CaseResults, now: &CaseResults) -> Cause {
+    let is_other_output = before.outputs != now.outputs;
+    match (before.grader.is_some() && before.grader == now.grader, is_other_output) {
+        (true, true) => Cause::Output,
+        (false, false) => Cause::Grader,
+        (false, true) if before.grader.is_none() || now.grader.is_none() => Cause::Output,
+        (false, true) => Cause::Both,
+        (true, false) => Cause::Unknown,
+    }
 }
 
 /// Two arms compared.
@@ -291,6 +318,7 @@ fn changed(both: &[(&CaseResults, &CaseResults)]) -> (Vec<ChangedCase>, Vec<Chan
                 case_name: now.case_name.clone(),
                 baseline: repeats(before),
                 candidate: repeats(now),
+                cause: cause(before, now),
             };
             Some((rate(now)? - rate(before)?, case))
         })

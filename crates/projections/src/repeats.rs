@@ -109,6 +109,8 @@ mod tests {
             case_id: TestCaseId(Uuid::from_u128(id)),
             case_name: Some(format!("case {id}")),
             content: String::new(),
+            outputs: String::new(),
+            grader: None,
             answered,
             passed,
             errors: 0,

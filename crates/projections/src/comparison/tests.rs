@@ -14,6 +14,8 @@ fn case(version: u32, model: &str, id: u128, answered: u64, passed: u64) -> Case
         case_id: TestCaseId(Uuid::from_u128(id)),
         case_name: None,
         content: "same".to_owned(),
+        outputs: "said".to_owned(),
+        grader: Some("1-a".to_owned()),
         answered,
         passed,
         errors: 0,
@@ -102,4 +104,19 @@ fn a_named_metric_decides_too() {
     let arms = compared(&baseline, &candidate);
     assert_eq!((arms[0].verdict, arms[0].metrics.len()), (Verdict::Regressed, 3));
     assert_eq!(arms[0].metrics[2].name, "metric:tone");
+}
+
+#[test]
+fn a_change_is_told_by_its_cause() {
+    let before = case(1, "m", 1, 2, 2);
+    let of = |outputs: &str, grader: Option<&str>| {
+        let (outputs, grader) = (outputs.to_owned(), grader.map(str::to_owned));
+        cause(&before, &CaseResults { outputs, grader, ..before.clone() })
+    };
+    assert_eq!(of("other", Some("1-a")), Cause::Output);
+    assert_eq!(of("said", Some("1-b")), Cause::Grader);
+    assert_eq!(of("other", Some("1-b")), Cause::Both);
+    // What graded it is not known: it was before there were versions.
+    assert_eq!(of("other", None), Cause::Output);
+    assert_eq!(of("said", Some("1-a")), Cause::Unknown);
 }

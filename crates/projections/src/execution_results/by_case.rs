@@ -31,6 +31,10 @@ pub struct CaseResults {
     pub case_name: Option<String>,
     /// A hash of the case's variables: the same id with another one is another question. A data subject's are not among them.
     pub content: String,
+    /// A hash of all answers, in the order of the repeats.
+    pub outputs: String,
+    /// The version of what graded them; absent where it is not known, or not one.
+    pub grader: Option<String>,
     /// Repeats with an answer.
     pub answered: u64,
     /// Repeats that passed.
@@ -72,6 +76,8 @@ impl FromRow<'_, PgRow> for CaseResults {
             case_id: row::id(row, "case_id", TestCaseId)?,
             case_name: row.try_get("case_name")?,
             content: row.try_get("content")?,
+            outputs: row.try_get("outputs")?,
+            grader: row.try_get("grader")?,
             answered: row::number(row, "answered")?,
             passed: row::number(row, "passed")?,
             errors: row::number(row, "errors")?,

@@ -94,8 +94,7 @@ pub struct ResultRow {
     pub executed_at: Timestamp,
     /// The version of what graded it.
     pub grader: Option<String>,
-    /// Its place in the log: where the next page begins.
-    #[serde(skip)]
+    /// The place of its event in the log; also where the next page begins.
     pub position: i64,
 }
 

@@ -260,6 +260,8 @@ pub(crate) struct ResultDoc {
     /// The version of what graded it.
     #[schema(required)]
     grader: Option<String>,
+    /// The place of its event in the log.
+    position: i64,
 }
 
 /// How an execution came out.

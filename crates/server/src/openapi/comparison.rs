@@ -140,6 +140,18 @@ pub(crate) struct ChangedCaseDoc {
     case_name: Option<String>,
     baseline: RepeatsDoc,
     candidate: RepeatsDoc,
+    #[schema(inline)]
+    cause: CauseDoc,
+}
+
+/// What made the difference: another answer, other demands, or both.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum CauseDoc {
+    Output,
+    Grader,
+    Both,
+    Unknown,
 }
 
 /// What a run's repeats say.

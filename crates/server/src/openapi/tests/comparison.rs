@@ -1,7 +1,7 @@
 //! What comparisons answer, one of each, for the comparison with the schemas.
 
 use pcs_domain::ids::{TestCaseId, TestRunId};
-use pcs_projections::comparison::{Alignment, Arm, ArmComparison, ChangedCase, Repeats};
+use pcs_projections::comparison::{Alignment, Arm, ArmComparison, Cause, ChangedCase, Repeats};
 use pcs_projections::repeats::{ArmRepeats, FlakyCase};
 use pcs_statistics::{Better, Metric, Pair, Sample, Test, Verdict, compare};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<(&'static str, Value)> {
     let arm = Arm { version: 1, model: String::new() };
     let repeats = Repeats { answered: 1, passed: 1, errors: 0 };
     let case_id = TestCaseId(Uuid::nil());
-    let changed = ChangedCase { case_id, case_name: None, baseline: repeats, candidate: repeats };
+    let changed = ChangedCase { case_id, case_name: None, baseline: repeats, candidate: repeats, cause: Cause::Output };
     let comparison = ArmComparison {
         baseline: arm.clone(),
         candidate: arm.clone(),
