@@ -70,6 +70,7 @@ async fn every_command_of_the_readme_runs() {
     for (line, code) in of_readme.into_iter().chain(of_ci).chain(of_promptfoo) {
         // What is written goes beside the sources' folder.
         let line = line.replace("results.xml", &folder.path().join("results.xml").display().to_string());
+        let line = line.replace("certificate.json", &folder.path().join("certificate.json").display().to_string());
         let arguments = line.strip_prefix("pcs ").expect("the README's commands are ours");
         let shell = format!("'{}' {arguments}", program().display());
         let output = Command::new("sh")

@@ -170,6 +170,8 @@ pub struct ExecutionResult {
     pub executed_at: String,
     /// The version of what graded it.
     pub grader: Option<String>,
+    /// The place of its event in the log.
+    pub position: i64,
     /// What else the server says, handed on in JSON.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

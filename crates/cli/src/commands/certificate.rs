@@ -17,7 +17,7 @@ const KEY_DIGITS_SHOWN: usize = 16;
 /// `runs certificate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CertificateArgs {
-    /// The run's id
+    /// The run's id; `last` is the newest completed one
     pub run: String,
     /// Write it to a file instead of printing it
     #[arg(long, value_name = "FILE")]
@@ -42,7 +42,8 @@ pub struct VerifyCertificate {
 
 impl CertificateArgs {
     pub(super) async fn against(&self, api: &Api, output: &mut Output) -> Result<(), CliError> {
-        let signed = api.show(&["runs", target::run_id(&self.run)?, "certificate"], &[]).await?;
+        let run = target::run(api, &self.run).await?;
+        let signed = api.show(&["runs", &run, "certificate"], &[]).await?;
         let Some(path) = &self.output else { return output.json(&signed) };
         let text = serde_json::to_string_pretty(&signed).map_err(std::io::Error::other)?;
         std::fs::write(path, text + "\n").map_err(|error| unwritable(path, &error))?;

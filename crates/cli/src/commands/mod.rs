@@ -10,6 +10,7 @@ pub mod compare;
 pub mod repeats;
 pub mod regrade;
 pub mod certificate;
+pub mod explain;
 pub mod runs;
 pub mod schedules;
 pub mod exit;

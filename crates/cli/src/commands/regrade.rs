@@ -25,7 +25,7 @@ const NOT_FOUND: u16 = 404;
 /// `runs regrade`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Regrade {
-    /// The run's id
+    /// The run's id; `last` is the newest completed one
     pub run: String,
     /// Grade by the assertions and the threshold of this suite, instead of the run's
     #[arg(long, value_name = "SUITE")]
@@ -75,7 +75,7 @@ struct Verdict {
 
 impl Regrade {
     pub(super) async fn against(&self, api: &Api, output: &mut Output) -> Result<ExitStatus, CliError> {
-        let run = target::run_id(&self.run)?;
+        let run = &target::run(api, &self.run).await?;
         let asked = api.act(Method::POST, &["runs", run, "regrades"], &self.body()?).await?;
         let id = asked["id"].as_str().unwrap_or_default();
         let job = asked["job_id"].as_str().unwrap_or_default();

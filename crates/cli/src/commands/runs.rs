@@ -3,6 +3,7 @@
 use super::certificate::CertificateArgs;
 use super::compare::Compare;
 use super::exit::{CliError, ExitStatus};
+use super::explain::Explain;
 use super::output::{Align, Output, excerpt};
 use super::page::{PAGE_LEN_MAX, RESULTS_PAGE_LEN_MAX, collect};
 use super::regrade::Regrade;
@@ -37,6 +38,8 @@ pub enum RunsCommand {
     Regrade(Regrade),
     /// Certify a run that has ended: what it was and came to, signed
     Certificate(CertificateArgs),
+    /// Count the numbers of a run once more, and say which events each is made of
+    Explain(Explain),
 }
 
 /// `runs list`.
@@ -144,6 +147,7 @@ impl RunsCommand {
             Self::Certificate(args) => args.against(api, output).await,
             Self::Compare(args) => return args.against(api, output).await,
             Self::Regrade(args) => return args.against(api, output).await,
+            Self::Explain(args) => return args.against(api, output).await,
         }?;
         Ok(ExitStatus::Success)
     }

@@ -7,6 +7,9 @@ use crate::client::Api;
 use crate::client::cards::CardFilter;
 use crate::client::wire::Card;
 
+/// The word for the newest completed run.
+const LAST: &str = "last";
+
 /// The card of this id or title, archived ones included.
 pub async fn card(api: &Api, named: &str) -> Result<Card, CliError> {
     if named.parse::<Uuid>().is_ok() {
@@ -40,4 +43,14 @@ pub fn run_id(named: &str) -> Result<&str, CliError> {
         return Ok(named);
     }
     Err(CliError::usage(format!("{named:?} is not the id of a run"), "`pcs runs list` shows the ids"))
+}
+
+/// The run of this id, or the newest completed one of all, which is `last`.
+pub async fn run(api: &Api, named: &str) -> Result<String, CliError> {
+    if named != LAST {
+        return run_id(named).map(str::to_owned);
+    }
+    let newest = api.runs(None, Some("completed"), 1, None).await?.items;
+    let none = || CliError::usage("no run is completed yet", "`pcs run SUITE` makes one");
+    newest.into_iter().next().map(|run| run.id).ok_or_else(none)
 }

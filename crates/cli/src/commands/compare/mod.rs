@@ -116,6 +116,9 @@ struct Changed {
     case_name: Option<String>,
     baseline: Repeats,
     candidate: Repeats,
+    /// `output`, `grader` or `both`.
+    #[serde(default)]
+    cause: String,
 }
 
 #[derive(Debug, Deserialize)]

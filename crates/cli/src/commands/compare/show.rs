@@ -147,5 +147,10 @@ fn probability(p: f64) -> String {
 fn case_row(case: &Changed) -> [String; 3] {
     let name = case.case_name.as_deref().unwrap_or(&case.case_id);
     let rate = |repeats: &super::Repeats| format!("{}/{}", repeats.passed, repeats.answered);
-    [excerpt(name, NAME_CHARS_MAX), rate(&case.baseline), rate(&case.candidate)]
+    let because = match case.cause.as_str() {
+        "grader" => " (the same answers, other demands)",
+        "both" => " (other answers, other demands)",
+        _ => "",
+    };
+    [format!("{}{because}", excerpt(name, NAME_CHARS_MAX)), rate(&case.baseline), rate(&case.candidate)]
 }

@@ -73,6 +73,9 @@ pub struct RunArgs {
     /// Exit with 1 when a smaller share of the executions passes, such as 0.9
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub fail_below: Option<f64>,
+    /// Exit with 1 when a case passes fewer than so many of its repeats, with any version and model
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    pub require_passes: Option<u16>,
     /// Compare the run with this one when it has ended: a run's id; `last`, the newest completed run of the card; or
     /// `label:NAME`, the newest completed run of the version that has this label
     #[arg(long, value_name = "RUN")]
@@ -124,6 +127,7 @@ impl RunArgs {
             name: None,
             lane: None,
             fail_below: None,
+            require_passes: None,
             baseline: None,
             fail_on: Vec::new(),
             timeout: None,
@@ -197,11 +201,13 @@ impl RunArgs {
         output: &mut Output,
     ) -> Result<ExitStatus, CliError> {
         let wall = started.elapsed();
-        let found = if self.results || self.output.is_some() { Some(follow::results(api, run).await) } else { None };
+        let is_asked = self.results || self.output.is_some() || self.require_passes.is_some();
+        let found = if is_asked { Some(follow::results(api, run).await) } else { None };
         let (results, failure) = match found.transpose() {
             Ok(results) => (results, None),
             Err(error) => (None, Some(error)),
         };
+        let short = self.require_passes.map(|least| report::short_cases(results.as_deref().unwrap_or_default(), least));
         let report = Report::new(run, results);
         if !self.json {
             if self.results {
@@ -219,7 +225,16 @@ impl RunArgs {
         if self.json {
             output.json(&if self.results { report } else { report.without_results() })?;
         }
-        Ok(self.verdict(&Report::new(run, None), output))
+        let verdict = self.verdict(&Report::new(run, None), output);
+        Ok(match (verdict, short, self.require_passes) {
+            (ExitStatus::Success, Some((count, example)), Some(least)) if count > 0 => {
+                let message =
+                    format!("gate failed: {count} cases pass fewer than {least} of their repeats, such as {example}");
+                output.note(&message);
+                ExitStatus::GateFailed
+            }
+            (verdict, ..) => verdict,
+        })
     }
 
     async fn baseline(&self, api: &Api, card: &str, output: &mut Output) -> Result<Option<Baseline>, CliError> {

@@ -1,5 +1,6 @@
 //! What a run came to: the JSON for machines and the table for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -233,6 +234,19 @@ fn latency_text(ms: Option<u64>) -> String {
 
 fn tokens_text(tokens: Tokens) -> String {
     format!("{}/{}", tokens.input, tokens.output)
+}
+
+/// How many cases pass fewer than so many of their repeats, by version and model, and one of them.
+pub(super) fn short_cases(results: &[ExecutionResult], least: u16) -> (usize, String) {
+    let mut passes: BTreeMap<(u32, &str, &str), (u64, &ExecutionResult)> = BTreeMap::new();
+    for result in results {
+        let key = (result.version, result.model.as_str(), result.case_id.as_str());
+        passes.entry(key).or_insert((0, result)).0 += u64::from(result.success);
+    }
+    let mut short = passes.values().filter(|(passed, _)| *passed < u64::from(least));
+    let Some((passed, first)) = short.next() else { return (0, String::new()) };
+    let name = first.case_name.as_deref().unwrap_or(&first.case_id);
+    (1 + short.count(), format!("{name:?} with {passed}"))
 }
 
 fn cost_text(dollars: Option<f64>) -> String {

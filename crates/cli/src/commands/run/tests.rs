@@ -91,6 +91,7 @@ fn server(card: Option<Value>, case_count: u64, ends: &'static str) -> FakeServe
 fn args() -> RunArgs {
     RunArgs {
         provider_map: Vec::new(),
+        require_passes: None,
         tags: Vec::new(),
         sample: None,
         sample_seed: 0,
