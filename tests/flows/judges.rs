@@ -102,7 +102,11 @@ async fn a_judge_without_room_is_asked_again_and_the_model_is_not() {
     let run = system.run(&json!({ "card_id": card, "models": [model.model("m")], "assertions": [near] })).await;
     let ended = system.ended(&run).await;
     assert_eq!(ended["totals"]["passed"], 1, "{ended:#}");
-    assert_eq!(model.calls().len(), 1);
+    let result = &system.results(&run).await[0];
+    let path = format!("/executions/{}", result["execution_id"].as_str().expect("an id"));
+    let story = system.get(&path).await.expect(200).body;
+    // No attempt failed: the judge was asked again within it.
+    assert_eq!((&result["attempt"], &story["attempts"]), (&json!(1), &json!([])), "{story:#}");
     assert!(judge.calls().len() >= 2, "{:?}", judge.calls());
     system.stop().await;
 }
