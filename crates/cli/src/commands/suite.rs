@@ -7,8 +7,8 @@ use serde_json::json;
 use super::exit::{CliError, ExitStatus};
 use super::output::{Align, Output};
 use super::run::{imported, promptfoo_options};
-use crate::promptfoo::SEMANTICS;
 use crate::promptfoo::report::{Item, Report, Standing};
+use crate::promptfoo::{self, SEMANTICS};
 use crate::suite::Suite;
 
 /// Look at suite files.
@@ -16,6 +16,8 @@ use crate::suite::Suite;
 pub enum SuiteCommand {
     /// Check a suite, of ours or of promptfoo, and say what of it means something else here
     Check(Check),
+    /// Write a suite as another tool's file
+    Export(Export),
 }
 
 /// `suite check`.
@@ -31,11 +33,48 @@ pub struct Check {
     pub json: bool,
 }
 
+/// `suite export`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Export {
+    /// The file, of ours or of promptfoo
+    pub suite: PathBuf,
+    /// Whose form
+    #[arg(long, value_name = "TOOL", value_parser = ["promptfoo"])]
+    pub to: String,
+    /// Write to this file, a promptfooconfig.json, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Export {
+    fn against(&self, output: &mut Output) -> Result<ExitStatus, CliError> {
+        let suite = match imported(&self.suite, &promptfoo_options(&[], false)?)? {
+            Some(imported) => imported.suite,
+            None => Suite::load(&self.suite)?,
+        };
+        let exported = promptfoo::export(&suite);
+        for note in &exported.notes {
+            output.note(note);
+        }
+        let Some(path) = &self.output else {
+            output.json(&exported.document)?;
+            return Ok(ExitStatus::Success);
+        };
+        let text = serde_json::to_string_pretty(&exported.document).map_err(std::io::Error::other)?;
+        std::fs::write(path, text + "\n").map_err(|error| {
+            let message = format!("{} can't be written: {error}", path.display());
+            CliError::usage(message, "name a file in a folder that is there")
+        })?;
+        Ok(ExitStatus::Success)
+    }
+}
+
 impl SuiteCommand {
     /// Does it; no server is needed.
     pub fn execute(&self) -> Result<ExitStatus, CliError> {
         match self {
             Self::Check(check) => check.against(&mut Output::of_process()),
+            Self::Export(export) => export.against(&mut Output::of_process()),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod csv;
 mod environment;
 mod expand;
 mod expectation;
+mod export;
 mod files;
 mod prompts;
 mod providers;
@@ -25,6 +26,7 @@ use pcs_domain::model::ModelSpec;
 use pcs_domain::test_run::Lane;
 
 use self::asserts::Judges;
+pub use self::export::{Exported, export};
 pub use self::providers::ProviderMap;
 use self::report::Report;
 use crate::suite::Suite;

@@ -339,3 +339,41 @@ fn variables_without_a_value_are_empty_as_there_and_it_is_said() {
     // Without tests each prompt is asked once.
     assert_eq!(inputs(&config("prompts: ['hello']\nproviders: [echo]")), [json!({})]);
 }
+
+#[test]
+fn what_is_written_back_is_read_as_the_same() {
+    let first = config(MINIMAL).suite;
+    let exported = super::export(&first);
+    assert!(exported.notes.is_empty(), "{:?}", exported.notes);
+    let again = read(&[("promptfooconfig.json", &exported.document.to_string())]).suite;
+    assert_eq!((&again.prompts, &again.models, &again.assertions), (&first.prompts, &first.models, &first.assertions));
+    let drafts = |suite: &crate::suite::Suite| suite.cases.iter().map(|case| case.draft.clone()).collect::<Vec<_>>();
+    assert_eq!(drafts(&again), drafts(&first));
+}
+
+#[test]
+fn a_kind_that_they_lack_is_code_there() {
+    let folder = folder(&[(
+        "s.yaml",
+        "name: n\ncard: {title: T, prompt: '{{q}}'}\nmodels: [echo, 'scripted:x']\ncases:\n  - input: {q: '6 * 3'}\n    \
+         expected_output: '18'\n    tags: [a]\nassertions:\n  - {type: numeric, value: '{{expected_output}}', tolerance: 0.5}\n",
+    )]);
+    let suite = crate::suite::Suite::load(&folder.path().join("s.yaml")).unwrap();
+    let exported = super::export(&suite);
+    let notes = exported.notes.join("\n");
+    assert!(notes.contains("`numeric`") && notes.contains("scripted:x") && notes.contains("tags"), "{notes}");
+    let again = read(&[("promptfooconfig.json", &exported.document.to_string())]).suite;
+    let variables = again.cases[0].draft.input.clone();
+    let check = pcs_grading::Check::compile(&again.assertions[0]).unwrap();
+    let passes = |output: &str| {
+        let subject = pcs_grading::Subject {
+            output,
+            latency_ms: 1,
+            cost_micro_usd: None,
+            finish_reason: None,
+            variables: &variables,
+        };
+        check.verdict(&subject).passed
+    };
+    assert!(passes("it is 1,000 or 18.4") && !passes("18 or 19") && !passes("none"));
+}
