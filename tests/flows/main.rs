@@ -20,6 +20,7 @@ mod readme;
 mod regrades;
 mod relays;
 mod runs;
+mod scripts;
 mod tracing;
 mod up;
 mod workers;

@@ -56,6 +56,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 21] = [
             "pcs-providers",
             "pcs-relay",
             "pcs-sealing",
+            "pcs-scripting",
             "pcs-schemas",
             "pcs-server",
             "pcs-store",

@@ -11,4 +11,5 @@ pub mod client;
 pub mod stack;
 pub mod lifecycle;
 pub mod local;
+pub mod scripts;
 pub mod telemetry;

@@ -13,11 +13,11 @@ use crate::assertion::{Check, Subject};
 /// The name under which assertions find the case's expected output.
 const EXPECTED_OUTPUT: &str = "expected_output";
 /// The meaning that this build gives to assertions: raised with each change that turns a verdict.
-const SEMANTICS: u32 = 1;
+const SEMANTICS: u32 = 2;
 /// Hex digits of a grader's hash.
 const VERSION_DIGITS: usize = 16;
 /// How far below its threshold a score may be by rounding: seven verdicts of weight 0.1 are 0.7 of ten.
-const ROUNDING: f64 = 1e-9;
+pub(crate) const ROUNDING: f64 = 1e-9;
 
 /// Grades an answer by a run's checks and a case's own, which both are compiled once and used often.
 ///

@@ -1,17 +1,17 @@
-//! The three ways in which people write the code of an assertion, told apart by what the parser takes.
+//! The ways in which people write the code of an assertion, told apart by what the parser takes.
 
+use crate::engines;
 use crate::error::ScriptError;
-use crate::sandbox;
 
-/// How a script is written.
+/// How a script is written. A function is an expression too: it is called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Manner {
     /// `output.length > 3`
     Expression,
+    /// `const n = output.length; n > 3`
+    Statements,
     /// `const n = output.length; return n > 3;`
     Body,
-    /// `(output, context) => output.length > 3`
-    Function,
 }
 
 /// Code and how it is written.
@@ -21,67 +21,40 @@ pub(crate) struct Form {
     code: String,
 }
 
-/// Finds out how code is written.
+/// Finds out how code is written; nothing of it runs.
 pub(crate) fn of(code: &str) -> Result<Form, ScriptError> {
-    let trimmed = code.trim().trim_end_matches(';').trim_end();
-    let expression = Form { manner: Manner::Expression, code: trimmed.to_owned() };
-    let manner = if sandbox::check(&expression.program(&[])).is_ok() {
-        // A function is an expression too, but its value is no result: it is called.
-        if is_function(trimmed) { Manner::Function } else { Manner::Expression }
-    } else {
-        Manner::Body
-    };
-    let form = match manner {
-        Manner::Body => Form { manner, code: code.to_owned() },
-        Manner::Expression | Manner::Function => Form { manner, ..expression },
-    };
-    sandbox::check(&form.program(&[])).map(|()| form)
-}
-
-/// Whether an expression is a function: `function …`, `async …`, `x => …` or `(x, y) => …`.
-fn is_function(code: &str) -> bool {
-    let named = code.starts_with("function") && !code[8..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    named || arrow_after_parameters(code)
-}
-
-/// Whether the code begins with an arrow function's parameters, and the arrow is not inside of a later call.
-fn arrow_after_parameters(code: &str) -> bool {
-    let rest = match code.strip_prefix('(') {
-        Some(inner) => match matching_parenthesis(inner) {
-            Some(end) => &inner[end + 1..],
-            None => return false,
-        },
-        None => code.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '$'),
-    };
-    rest.len() < code.len() && rest.trim_start().starts_with("=>")
-}
-
-/// Where the parenthesis ends that was opened before this text; texts in it are rare among parameters.
-fn matching_parenthesis(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (index, character) in text.char_indices() {
-        match character {
-            '(' => depth += 1,
-            ')' if depth == 0 => return Some(index),
-            ')' => depth -= 1,
-            _ => (),
-        }
+    let trimmed = code.trim_end().trim_end_matches([';', ' ', '\t']);
+    // Code that ends what is around it does not go on: there is more around it here than when it is evaluated.
+    if is_parsed(format!("function f() {{ return [({trimmed}\n)] }}"))? {
+        return Ok(Form { manner: Manner::Expression, code: trimmed.to_owned() });
     }
-    None
+    engines::parse(format!("function f() {{ return [(() => {{ {code}\n}})()] }}"))
+        .map_err(|error| error.within(code))?;
+    // As in promptfoo, a single line need not say `return`: its last value is the result. Where nothing is around it,
+    // `return` is no statement.
+    let is_line = !code.trim().contains('\n');
+    let manner = if is_line && is_parsed(code.to_owned())? { Manner::Statements } else { Manner::Body };
+    Ok(Form { manner, code: code.to_owned() })
+}
+
+/// Whether the parser takes a program. That it could not be asked is an error: the code would be taken for what it is not.
+fn is_parsed(program: String) -> Result<bool, ScriptError> {
+    match engines::parse(program) {
+        Ok(()) => Ok(true),
+        Err(ScriptError::Syntax { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl Form {
-    /// The program whose value is the script's: strict, and a text of JSON or `undefined`.
-    ///
-    /// The code keeps its own lines: it begins on the first one.
-    pub(crate) fn program(&self, parameters: &[&str]) -> String {
+    /// The program whose value is the script's. The code keeps its own lines: it begins on the first one.
+    pub(crate) fn program(&self) -> String {
         let Self { manner, code } = self;
-        let value = match manner {
+        match manner {
             // A comment at the end must not swallow what follows.
             Manner::Expression => format!("({code}\n)"),
-            Manner::Function => format!("({code}\n)({})", parameters.join(", ")),
+            Manner::Statements => code.clone(),
             Manner::Body => format!("(() => {{ {code}\n}})()"),
-        };
-        format!("\"use strict\"; JSON.stringify({value})")
+        }
     }
 }

@@ -1,19 +1,28 @@
 //! JavaScript in a sandbox: the code of assertions, which users write, and which must neither hang nor harm a worker.
 //!
-//! A [`Script`] is compiled once for its syntax and evaluated often, each time in a fresh context: there is nothing in it
-//! but the language and the values it is given. Time, memory and stack are limited; there are no modules, no timers and
-//! no way out.
+//! A [`Script`] is looked at once, without running it, and evaluated often, each time in a fresh context: there is
+//! nothing in it but the language and the values it is given. Time, memory and stack are limited; there are no modules,
+//! no timers and no way out. A program that runs what others write says how a process for scripts is started ([`isolate`]):
+//! then none of them can end or hold its process. Else they run on threads, and their caller waits for two seconds at most.
 
 mod error;
 mod form;
 mod sandbox;
+mod engines;
+mod process;
+mod thread;
+#[cfg(test)]
+mod limits_tests;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
+pub use self::engines::isolate;
 pub use self::error::ScriptError;
 use self::form::Form;
+pub use self::process::{Host, serve};
 pub use self::sandbox::{MEMORY_BYTES_MAX, STACK_BYTES_MAX, TIME_MAX};
 
 /// Largest code, in bytes.
@@ -27,8 +36,25 @@ pub struct Script {
     form: Form,
 }
 
+/// Values that a script knows by their names, in the order in which a function is called with them.
+#[derive(Clone, Debug, Default)]
+pub struct Bindings {
+    values: Vec<(String, String)>,
+}
+
+impl Bindings {
+    /// These values and one more; what can't be said in JSON is `null`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &impl Serialize) -> Self {
+        let json = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+        self.values.push((name.to_owned(), json));
+        self
+    }
+}
+
 impl Script {
-    /// Takes code as promptfoo does: an expression, a body with `return`, or a function of the values it is given.
+    /// Takes code as promptfoo does: an expression, one line of statements, a body with `return`, or a function of the
+    /// values it is given.
     ///
     /// # Errors
     /// [`ScriptError`] where it is too large, or no JavaScript.
@@ -42,15 +68,12 @@ impl Script {
         Ok(Self { form: form::of(code)? })
     }
 
-    /// Evaluates it with these values, which it knows by their names; a function is called with them in `parameters`' order.
+    /// Evaluates it with these values.
     ///
     /// # Errors
     /// [`ScriptError`] says what the code did, or did not do in time.
-    pub fn evaluate(&self, parameters: &[&str], values: &Map<String, Value>) -> Result<Value, ScriptError> {
-        let result = sandbox::evaluate(&self.form.program(parameters), values)?;
-        if result.len() > RESULT_BYTES_MAX {
-            return Err(ScriptError::ResultTooLarge { bytes: result.len(), max: RESULT_BYTES_MAX });
-        }
+    pub fn evaluate(&self, bindings: &Bindings) -> Result<Value, ScriptError> {
+        let result = engines::evaluate(self.form.program(), bindings.values.clone())?;
         serde_json::from_str(&result).map_err(|_| ScriptError::NoJson)
     }
 }

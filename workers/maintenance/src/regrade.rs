@@ -188,18 +188,19 @@ impl Demands {
     fn grade(&self, finished: &Finished) -> Option<Regraded> {
         let (case, case_checks) = self.cases.get(&finished.cell.case_id)?;
         let variables = variables(case);
-        // One that could not be transformed has no result, and is not among the answers.
         let transform = self.transforms.get(&finished.cell.model);
         let output = transform.map(|transform| transform.apply(&finished.answer.output, &finished.input)).transpose();
         let mut subject = Subject::of(&finished.answer, &variables);
-        let output = output.ok()?;
-        if let Some(output) = &output {
+        if let Ok(Some(output)) = &output {
             subject.output = output;
         }
         let own = self.request.assertions.iter().zip(&self.checks);
         let of_case = case.assertions.iter().zip(case_checks);
-        let verdicts = own.chain(of_case).map(|(assertion, check)| {
-            if check.is_judged() { self.judged(finished, assertion, check, &subject) } else { check.verdict(&subject) }
+        let verdicts = own.chain(of_case).map(|(assertion, check)| match &output {
+            _ if check.is_judged() => self.judged(finished, assertion, check, &subject),
+            Ok(_) => check.verdict(&subject),
+            // The run could transform it: now its engine ended, or had no room. A verdict says so; none would hide it.
+            Err(why) => check.unevaluated(why.clone()),
         });
         let grade = conclude(case, self.request.threshold, verdicts.collect());
         let grader = Some(grader_version(&self.request.assertions, self.request.threshold, case));

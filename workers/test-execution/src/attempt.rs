@@ -1,8 +1,9 @@
 //! One attempt at one execution: the prompt is rendered, the model asked, the answer graded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pcs_domain::assertion::Grade;
+use pcs_domain::assertion::{Grade, Verdict};
 use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
@@ -22,10 +23,10 @@ const JUDGING_TIME_MAX: Duration = Duration::from_secs(900);
 
 /// An attempt that is ready to be made: nothing is wrong with it that could be found without the model.
 pub(crate) struct Prepared<'a> {
-    plan: &'a CompiledPlan,
+    plan: &'a Arc<CompiledPlan>,
     case: &'a TestCase,
     run_checks: &'a [Check],
-    case_checks: Vec<Check>,
+    case_checks: Arc<[Check]>,
     key: CallKey,
     transform: Option<&'a Transform>,
     /// Who is asked.
@@ -41,7 +42,7 @@ pub(crate) struct Prepared<'a> {
 /// # Errors
 /// What makes every attempt at this execution fail.
 pub(crate) fn prepare<'a>(
-    plan: &'a CompiledPlan,
+    plan: &'a Arc<CompiledPlan>,
     ticket: &Ticket,
     case: &'a TestCase,
 ) -> Result<Prepared<'a>, Failure> {
@@ -59,11 +60,17 @@ pub(crate) fn prepare<'a>(
     let transform = plan.transforms.get(model.name()).map(Result::as_ref).transpose();
     let transform = transform.map_err(|error| grading(error.clone()))?;
     let run_checks = plan.checks.as_ref().map_err(|error| grading(error.clone()))?;
-    let case_checks = compile_checks(&case.assertions).map_err(grading)?;
+    let case_checks = compile_checks(&case.assertions).map_err(grading)?.into();
     let prompt = template.render(&case.input).map_err(|error| grading(error.to_string()))?;
     let key = CallKey { execution_id: ticket.cell.id(), attempt: ticket.attempt, snoozes: ticket.snoozes };
     let deadline = call_deadline(model);
     Ok(Prepared { plan, case, run_checks, case_checks, key, transform, model, prompt, deadline })
+}
+
+/// Waits for what users' code says beside the runtime's threads: it may take seconds, and the ticket is kept alive
+/// meanwhile by the same task.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| format!("the grading ended: {error}"))
 }
 
 impl Prepared<'_> {
@@ -102,7 +109,7 @@ impl Prepared<'_> {
 
     /// Grades an answer, whoever gave it.
     pub(crate) async fn grade(&self, gateway: &Gateway, answer: Answer) -> Outcome {
-        let grade = match self.seen(&answer) {
+        let grade = match self.seen(&answer).await {
             Ok(None) => self.graded(gateway, &answer).await,
             // What is recorded is what the model said.
             Ok(Some(seen)) => self.graded(gateway, &seen).await,
@@ -117,9 +124,10 @@ impl Prepared<'_> {
     }
 
     /// The answer as its model's transform shows it, where there is one.
-    fn seen(&self, answer: &Answer) -> Result<Option<Answer>, String> {
-        let Some(transform) = self.transform else { return Ok(None) };
-        let output = transform.apply(&answer.output, &self.case.input)?;
+    async fn seen(&self, answer: &Answer) -> Result<Option<Answer>, String> {
+        let Some(transform) = self.transform.cloned() else { return Ok(None) };
+        let (output, input) = (answer.output.clone(), self.case.input.clone());
+        let output = apart(move || transform.apply(&output, &input)).await??;
         Ok(Some(Answer { output, ..answer.clone() }))
     }
 
@@ -127,11 +135,17 @@ impl Prepared<'_> {
         if self.checks().any(Check::is_judged) {
             return self.judged(gateway, answer).await;
         }
+        if self.checks().any(Check::runs_code) {
+            let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
+            let answer = answer.clone();
+            let grade = apart(move || grade(&case, plan.run_checks(), &checks, plan.threshold, &answer)).await;
+            return grade.map_err(|error| Unjudged::of(FailureClass::Grading, error));
+        }
         Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, answer))
     }
 
     fn checks(&self) -> impl Iterator<Item = &Check> {
-        self.run_checks.iter().chain(&self.case_checks)
+        self.run_checks.iter().chain(self.case_checks.iter())
     }
 
     /// The grade after asking those whom the assertions ask.
@@ -141,10 +155,27 @@ impl Prepared<'_> {
         let judging =
             Judging { gateway, grader: self.plan.grader.as_ref(), key: self.key, variables: &self.case.input };
         let mut verdicts = Vec::new();
-        for check in self.checks() {
-            verdicts.push(judging.verdict(check, &subject).await?);
+        for (place, check) in self.checks().enumerate() {
+            let verdict = if check.runs_code() && !check.is_judged() {
+                self.said_by_code(place, answer).await.map_err(|error| Unjudged::of(FailureClass::Grading, error))?
+            } else {
+                judging.verdict(check, &subject).await?
+            };
+            verdicts.push(verdict);
         }
         Ok(conclude(self.case, self.plan.threshold, verdicts))
+    }
+
+    /// The verdict of the check at this place, which runs code.
+    async fn said_by_code(&self, place: usize, answer: &Answer) -> Result<Verdict, String> {
+        let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
+        let answer = answer.clone();
+        let said = apart(move || {
+            let variables = variables(&case);
+            let check = plan.run_checks().iter().chain(checks.iter()).nth(place)?;
+            Some(check.verdict(&Subject::of(&answer, &variables)))
+        });
+        said.await?.ok_or_else(|| "there is no such check".to_owned())
     }
 
     fn grader_version(&self) -> String {

@@ -110,7 +110,7 @@ impl TestExecution {
     /// Makes the attempt; none where the relay has taken the job back.
     async fn attempt(
         &self,
-        plan: &CompiledPlan,
+        plan: &Arc<CompiledPlan>,
         ticket: &Ticket,
         case: &TestCase,
         (ask_first, is_private): (bool, bool),

@@ -54,6 +54,13 @@ impl CompiledPlan {
     }
 }
 
+impl CompiledPlan {
+    /// The demands on every output; none where one of them can't be used, which is found before an attempt is made.
+    pub(crate) fn run_checks(&self) -> &[Check] {
+        self.checks.as_deref().unwrap_or_default()
+    }
+}
+
 fn transform(model: &ModelSpec) -> Option<Result<Transform, String>> {
     let code = model.transform.as_deref()?;
     Some(Transform::compile(code).map_err(|error| format!("the transform of {}: {error}", model.name())))

@@ -145,7 +145,9 @@ impl Reading<'_> {
             | "context-relevance" => {
                 "judges are asked in our words and read strictly: an answer off its form is an error, not a pass"
             }
-            "javascript" => "`context` has `vars` and `config`, and there is no `require`",
+            "javascript" => {
+                "`context` has `vars`, `config`, `metric` and `providerResponse`; there is no `require`, `process` or timer"
+            }
             "meteor" => "words are compared by their stems, without synonyms",
             "is-sql" | "contains-sql" => "SQL is read by another parser",
             "rouge-n" | "is-refusal" => "words and phrases are told apart a little differently",

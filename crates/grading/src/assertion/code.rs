@@ -2,36 +2,69 @@
 
 use std::borrow::Cow;
 
-use pcs_scripting::Script;
+use pcs_scripting::{Bindings, Script};
 use serde_json::{Map, Value, json};
 
-use super::source::Source;
+use super::source::{Source, resolved};
 use super::{AssertionError, Finding, Subject};
 use crate::excerpt::cut;
+use crate::template::Template;
 
-/// What code is given, in the order in which a function is called with it.
-const PARAMETERS: [&str; 2] = ["output", "context"];
+const NEEDS: &str = "JavaScript";
+/// Millionths of a dollar in a dollar.
+const MICRO: f64 = 1_000_000.0;
 
 /// Code and from which number on it passes.
 #[derive(Debug)]
 pub(super) struct Code {
-    script: Script,
+    program: Program,
     threshold: Option<f64>,
     config: Map<String, Value>,
+    metric: Option<String>,
+}
+
+#[derive(Debug)]
+enum Program {
+    Compiled(Script),
+    /// The code depends on the case, so it is compiled at each verdict.
+    Rendered(Template),
 }
 
 impl Code {
     pub(super) fn compile(source: &Source<'_>) -> Result<Self, AssertionError> {
         source.no_tolerance()?;
-        let Some(Value::String(code)) = source.value() else { return Err(source.wrong_value("JavaScript")) };
+        let Some(Value::String(code)) =
+            source.value().filter(|value| value.as_str().is_none_or(|code| !code.trim().is_empty()))
+        else {
+            return Err(source.wrong_value(NEEDS));
+        };
         let threshold = source.assertion.threshold.map(|_| source.threshold()).transpose()?;
         let config = source.assertion.config.clone().unwrap_or_default();
-        Ok(Self { script: source.script(code)?, threshold, config })
+        // Braces of JavaScript are seldom a template; where they are none, they are code.
+        let template = Template::parse(code).ok().filter(|template| template.constant().is_none());
+        let program = match template {
+            Some(template) => Program::Rendered(template),
+            None => Program::Compiled(source.script(code)?),
+        };
+        Ok(Self { program, threshold, config, metric: source.assertion.metric.clone() })
     }
 
     /// What the code said; the score where it said one.
     pub(super) fn evaluate(&self, subject: &Subject<'_>) -> Result<(Finding, Option<f64>), String> {
-        let result = run(&self.script, subject, &self.config)?;
+        let context = json!({
+            "vars": subject.variables,
+            "config": self.config,
+            "metric": self.metric,
+            "providerResponse": response(subject),
+        });
+        let result = match &self.program {
+            Program::Compiled(script) => run(script, subject.output, &context)?,
+            Program::Rendered(template) => {
+                let code = resolved(template, subject.variables)?;
+                let script = Script::compile(&code).map_err(|error| error.to_string())?;
+                run(&script, subject.output, &context)?
+            }
+        };
         match result {
             Value::Bool(holds) => Ok((Finding { holds, fact: format!("the code returned {holds}") }, None)),
             Value::Number(number) => {
@@ -57,9 +90,9 @@ impl Code {
             return Err("the code returned an object without `pass: true` or `pass: false`".to_owned());
         };
         let score = said.get("score").and_then(Value::as_f64);
-        let reason = said.get("reason").and_then(Value::as_str).unwrap_or("the code gave no reason").to_owned();
+        let reason = said.get("reason").and_then(Value::as_str).unwrap_or("the code gave no reason");
         let holds = pass && self.threshold.is_none_or(|least| score.unwrap_or(f64::from(u8::from(pass))) >= least);
-        Ok((Finding { holds, fact: reason }, score.map(|score| score.clamp(0.0, 1.0))))
+        Ok((Finding { holds, fact: cut(reason) }, score.map(|score| score.clamp(0.0, 1.0))))
     }
 }
 
@@ -81,8 +114,7 @@ impl Transform {
     /// # Errors
     /// What the code threw, or which limit it met.
     pub fn apply(&self, output: &str, variables: &Map<String, Value>) -> Result<String, String> {
-        let subject = Subject { output, latency_ms: 0, cost_micro_usd: None, finish_reason: None, variables };
-        match run(&self.0, &subject, &Map::new()) {
+        match run(&self.0, output, &json!({ "vars": variables })) {
             Ok(Value::String(text)) => Ok(text),
             Ok(other) => Ok(other.to_string()),
             Err(why) => Err(format!("the transform failed: {why}")),
@@ -98,9 +130,20 @@ pub(super) fn seen<'a>(transform: Option<&Transform>, subject: &Subject<'a>) -> 
     }
 }
 
-fn run(script: &Script, subject: &Subject<'_>, config: &Map<String, Value>) -> Result<Value, String> {
-    let mut values = Map::new();
-    values.insert("output".to_owned(), Value::String(subject.output.to_owned()));
-    values.insert("context".to_owned(), json!({ "vars": subject.variables, "config": config }));
-    script.evaluate(&PARAMETERS, &values).map_err(|error| error.to_string())
+/// What the model's answer was beside its text, as far as it is known.
+fn response(subject: &Subject<'_>) -> Value {
+    let cost = subject.cost_micro_usd.map(|cost| float(cost) / MICRO);
+    let (latency, ending) = (subject.latency_ms, subject.finish_reason);
+    json!({ "output": subject.output, "latencyMs": latency, "cost": cost, "finishReason": ending })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 millionths of a dollar; nothing costs more")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn run(script: &Script, output: &str, context: &Value) -> Result<Value, String> {
+    script
+        .evaluate(&Bindings::default().with("output", &output).with("context", context))
+        .map_err(|error| error.to_string())
 }

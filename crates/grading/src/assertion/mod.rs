@@ -6,8 +6,8 @@ mod edits;
 mod ending;
 mod error;
 mod equality;
+mod html;
 mod json;
-mod markup;
 mod measure;
 mod meteor;
 mod numeric;
@@ -17,6 +17,7 @@ mod set;
 mod source;
 mod sql;
 mod wording;
+mod xml;
 #[cfg(test)]
 mod structure_tests;
 #[cfg(test)]
@@ -35,8 +36,8 @@ use self::ending::Ending;
 use self::equality::Equality;
 pub use self::error::AssertionError;
 use self::error::unknown;
+use self::html::Html;
 use self::json::JsonDemand;
-use self::markup::Markup;
 use self::measure::Measure;
 use self::meteor::Meteor;
 use self::numeric::Numeric;
@@ -46,6 +47,7 @@ use self::set::Set;
 pub(crate) use self::source::{Source, resolved};
 use self::sql::Sql;
 use self::wording::Wording;
+use self::xml::Xml;
 use crate::judged::{self, Evidence, Judged, Obstacle, OffSchema, Progress, Question, Reply};
 
 /// Every kind of assertion; each can have `not-` in front.
@@ -151,7 +153,8 @@ enum Rule {
     Overlap(Overlap),
     Ending(Ending),
     Meteor(Meteor),
-    Markup(Markup),
+    Xml(Xml),
+    Html(Html),
     Sql(Sql),
     Code(Box<Code>),
     Set(Set),
@@ -203,10 +206,13 @@ impl Check {
             "finish-reason" => Rule::Ending(Ending::reason(&source)?),
             "is-refusal" => Rule::Ending(Ending::refusal(&source)?),
             "meteor" => Rule::Meteor(Meteor::compile(&source)?),
-            "is-xml" | "contains-xml" | "is-html" | "contains-html" => Rule::Markup(Markup::compile(&source, base)?),
+            "is-xml" => Rule::Xml(Xml::whole(&source)?),
+            "contains-xml" => Rule::Xml(Xml::within(&source)?),
+            "is-html" => Rule::Html(Html::compile(&source, Html::Whole)?),
+            "contains-html" => Rule::Html(Html::compile(&source, Html::Within)?),
             "is-sql" | "contains-sql" => Rule::Sql(Sql::compile(&source, base)?),
             "javascript" => Rule::Code(Box::new(Code::compile(&source)?)),
-            "assert-set" => Rule::Set(Set::compile(&source)?),
+            set::KIND => Rule::Set(Set::compile(&source)?),
             _ if judged::KINDS.contains(&base) => Rule::Judged(Box::new(Judged::compile(&source, base)?)),
             _ => return Err(unknown(&assertion.kind, base)),
         };
@@ -234,6 +240,17 @@ impl Check {
     #[must_use]
     pub fn is_judged(&self) -> bool {
         matches!(self.rule, Rule::Judged(_))
+    }
+
+    /// Whether users' code is run for its verdict, which may take seconds.
+    #[must_use]
+    pub fn runs_code(&self) -> bool {
+        let is_code = match &self.rule {
+            Rule::Code(_) => true,
+            Rule::Set(set) => set.runs_code(),
+            _ => false,
+        };
+        is_code || self.transform.is_some()
     }
 
     /// Whether it needs the run's grader: it asks a model, and names none of its own.
@@ -273,13 +290,25 @@ impl Check {
     /// What the assertion says about an output; what can't be evaluated is a failed verdict that says why.
     #[must_use]
     pub fn verdict(&self, subject: &Subject<'_>) -> Verdict {
+        let (evaluation, measured) = self.evaluated(subject);
+        self.concluded(evaluation, measured)
+    }
+
+    /// The failed verdict about an output that there is nothing to see of, for this reason.
+    #[must_use]
+    pub fn unevaluated(&self, why: String) -> Verdict {
+        self.concluded(Err(why), None)
+    }
+
+    /// What its rule finds before it is negated, and how well it holds where that is measured.
+    fn evaluated(&self, subject: &Subject<'_>) -> (Evaluation, Option<f64>) {
         match seen(self.transform.as_ref(), subject) {
-            Ok(output) => self.looked_at(&Subject { output: &output, ..*subject }),
-            Err(why) => self.concluded(Err(why), None),
+            Ok(output) => self.found(&Subject { output: &output, ..*subject }),
+            Err(why) => (Err(why), None),
         }
     }
 
-    fn looked_at(&self, subject: &Subject<'_>) -> Verdict {
+    fn found(&self, subject: &Subject<'_>) -> (Evaluation, Option<f64>) {
         // Of kinds that measure how well; the others hold or not.
         let mut measured = None;
         let evaluation = match &self.rule {
@@ -300,20 +329,20 @@ impl Check {
                 measured = Some(score);
                 finding
             }),
-            Rule::Markup(rule) => rule.evaluate(subject),
+            Rule::Xml(rule) => rule.evaluate(subject),
+            Rule::Html(rule) => rule.evaluate(subject),
             Rule::Sql(rule) => rule.evaluate(subject),
             Rule::Code(rule) => rule.evaluate(subject).map(|(finding, score)| {
                 measured = score;
                 finding
             }),
-            Rule::Set(rule) => {
-                let (finding, score) = rule.evaluate(subject);
+            Rule::Set(rule) => rule.evaluate(subject).map(|(finding, score)| {
                 measured = Some(score);
-                Ok(finding)
-            }
+                finding
+            }),
             Rule::Judged(_) => Err("it asks a model, and none was asked".to_owned()),
         };
-        self.concluded(evaluation, measured)
+        (evaluation, measured)
     }
 
     fn concluded(&self, evaluation: Evaluation, measured: Option<f64>) -> Verdict {

@@ -1,15 +1,22 @@
 //! `assert-set`: several demands that count as one, all of which have to hold, or as many as make its threshold.
 
-use pcs_domain::assertion::Assertion;
+use pcs_domain::assertion::{Assertion, Verdict};
 use serde_json::Value;
 
 use super::source::Source;
-use super::{AssertionError, Check, Finding, Rule, Subject};
-use crate::grade::weighted_mean;
+use super::{AssertionError, Check, Finding, NOT, Subject};
+use crate::excerpt::cut;
+use crate::grade::{ROUNDING, weighted_mean};
 
+/// What a set is called.
+pub(super) const KIND: &str = "assert-set";
 /// Most demands of one set.
 const MEMBERS_MAX: usize = 100;
+/// Most members that a reason names.
+const NAMED_MAX: usize = 5;
 const NEEDS: &str = "a list of assertions that are no sets and ask no model";
+
+const NO_METRIC: &str = "assertions without a metric of their own: name the metric at the set";
 
 #[derive(Debug)]
 pub(super) struct Set {
@@ -26,29 +33,55 @@ impl Set {
         }
         let members: Vec<Assertion> = serde_json::from_value(value.clone())
             .map_err(|error| AssertionError::Member { kind: source.assertion.kind.clone(), why: error.to_string() })?;
+        // Before they are compiled: sets in sets in sets would be compiled all the way down.
+        if members.iter().any(|member| member.kind.strip_prefix(NOT).unwrap_or(&member.kind) == KIND) {
+            return Err(source.wrong_value(NEEDS));
+        }
+        // A set has one verdict, so a member's metric would be counted nowhere.
+        if members.iter().any(|member| member.metric.is_some()) {
+            return Err(source.wrong_value(NO_METRIC));
+        }
         let members = Check::compile_all(&members)?;
-        if members.iter().any(|member| matches!(member.rule, Rule::Set(_) | Rule::Judged(_))) {
+        if members.iter().any(Check::is_judged) {
             return Err(source.wrong_value(NEEDS));
         }
         let threshold = source.assertion.threshold.map(|_| source.threshold()).transpose()?;
         Ok(Self { members, threshold })
     }
 
-    pub(super) fn evaluate(&self, subject: &Subject<'_>) -> (Finding, f64) {
-        let verdicts: Vec<_> = self.members.iter().map(|member| member.verdict(subject)).collect();
+    pub(super) fn runs_code(&self) -> bool {
+        self.members.iter().any(Check::runs_code)
+    }
+
+    /// The finding, and the weighted mean of the members' scores.
+    pub(super) fn evaluate(&self, subject: &Subject<'_>) -> Result<(Finding, f64), String> {
+        let mut is_known = true;
+        let concluded = |member: &Check| {
+            let (evaluation, measured) = member.evaluated(subject);
+            is_known &= evaluation.is_ok();
+            member.concluded(evaluation, measured)
+        };
+        let verdicts: Vec<Verdict> = self.members.iter().map(concluded).collect();
         let score = weighted_mean(&verdicts);
         let all = verdicts.iter().all(|verdict| verdict.passed || verdict.weight == 0.0);
-        let holds = self.threshold.map_or(all, |least| score >= least);
-        let missed: Vec<String> = verdicts
-            .iter()
-            .filter(|verdict| !verdict.passed)
-            .map(|verdict| format!("{}: {}", verdict.kind, verdict.reason))
-            .collect();
-        let fact = if missed.is_empty() {
-            format!("all {} assertions of the set hold", verdicts.len())
-        } else {
-            format!("{} of {} assertions of the set do not hold: {}", missed.len(), verdicts.len(), missed.join("; "))
-        };
-        (Finding { holds, fact }, score)
+        let holds = self.threshold.map_or(all, |least| score >= least - ROUNDING);
+        let fact = fact(&verdicts);
+        // A member that could not look is no evidence that the set does not hold: `not-` must not make a pass of it.
+        if holds || is_known { Ok((Finding { holds, fact }, score)) } else { Err(fact) }
     }
+}
+
+/// What the members say, of which those that missed are named.
+fn fact(verdicts: &[Verdict]) -> String {
+    let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.passed).collect();
+    if missed.is_empty() {
+        return format!("all {} assertions of the set hold", verdicts.len());
+    }
+    let named = missed.iter().take(NAMED_MAX).map(|verdict| format!("{}: {}", verdict.kind, cut(&verdict.reason)));
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = match missed.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{} of {} assertions of the set do not hold: {named}{more}", missed.len(), verdicts.len())
 }
