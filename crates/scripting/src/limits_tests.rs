@@ -8,7 +8,7 @@ use crate::tests::evaluated;
 use crate::{ScriptError, TIME_MAX};
 
 /// What a script may take with all waiting; tests are not optimised and run beside each other.
-const WAITED_MAX: Duration = Duration::from_secs(TIME_MAX.as_secs() * 4);
+const WAITED_MAX: Duration = Duration::from_secs(TIME_MAX.as_secs() * 15);
 
 /// Asserts that each script fails in time, and that the next one finds a sound place.
 #[track_caller]

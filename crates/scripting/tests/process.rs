@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const HOST: &str = "script-host";
 /// What a script that is ended with its process may take, and a little more.
-const WAITED_MAX: Duration = Duration::from_secs(TIME_MAX.as_secs() * 4);
+const WAITED_MAX: Duration = Duration::from_secs(TIME_MAX.as_secs() * 15);
 
 fn main() {
     if std::env::args().nth(1).as_deref() == Some(HOST) {
