@@ -137,3 +137,36 @@ async fn a_prompt_includes_another_as_it_was_when_the_run_was_asked_for() {
     assert_eq!(refused.code(), "partial_not_found");
     system.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moderations_classifiers_and_webhooks_have_their_say() {
+    let system = TestSystem::start().await;
+    let server = ModelServer::start(Duration::ZERO, (1, 1)).await;
+    let card = system.card("Words", "{{q}}", json!([case("I love it"), case("I kill it")])).await;
+    let assertions = json!([
+        { "type": "moderation", "provider": server.model("omni") },
+        { "type": "moderation", "value": ["hate"], "provider": server.model("omni") },
+        { "type": "classifier", "value": "POSITIVE", "threshold": 0.8, "provider": server.classifier() },
+        { "type": "webhook", "value": server.webhook() },
+        { "type": "not-webhook", "value": server.webhook() },
+    ]);
+    let run = system.run(&json!({ "card_id": card, "models": [{ "id": "echo" }], "assertions": assertions })).await;
+    system.ended(&run).await;
+    let results = system.results(&run).await;
+    assert_eq!(results.len(), 2);
+    for result in results {
+        let good = result["output"] == "I love it";
+        let passed = result["verdicts"].as_array().expect("verdicts").iter().map(|verdict| verdict["passed"] == true);
+        assert_eq!(passed.collect::<Vec<_>>(), [good, true, good, true, false], "{result:#}");
+        let hook = verdict(&result, "webhook");
+        assert_eq!(hook["judgements"][0]["model"], "webhook");
+        assert!(hook["reason"].as_str().expect("a reason").starts_with("seen by the hook: "), "{hook:#}");
+    }
+    // An address that no operator allows is not called: the execution fails, and is no verdict.
+    let forbidden = json!([{ "type": "not-webhook", "value": "http://169.254.169.254/latest" }]);
+    let run = system.run(&json!({ "card_id": card, "models": [{ "id": "echo" }], "assertions": forbidden })).await;
+    assert_eq!(system.ended(&run).await["totals"]["errors"], 2);
+    let result = &system.results(&run).await[0];
+    assert!(result["error"]["message"].as_str().expect("an error").contains("is not allowed here"), "{result:#}");
+    system.stop().await;
+}

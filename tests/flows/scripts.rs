@@ -25,11 +25,16 @@ async fn code_judges_outputs_and_what_a_transform_makes_of_them() {
         { "type": "equals", "value": "Hello", "transform": "output[0] + output.slice(1, 5).toLowerCase()" },
         { "type": "assert-set", "value": [{ "type": "contains", "value": "ANN" }, { "type": "contains", "value": "H" }], "threshold": 0.5 },
         { "type": "llm-rubric", "value": "shouts", "provider": { "id": "scripted", "script": { "answer": "{\"pass\": true, \"reason\": \"it does\"}" } } },
+        { "type": "python", "value": "output.startswith('HELLO') and len(context['vars']['q']) == 3" },
+        { "type": "python", "value": "score = len(output) / 10\nreturn {'pass': True, 'score': score, 'reason': 'by Python'}" },
+        { "type": "not-python", "value": "import os\nreturn 'HOME' in os.environ" },
     ]);
     let (run, totals) = ended(&system, Some("output.toUpperCase()"), assertions).await;
     assert_eq!(totals["totals"]["passed"], 2, "{totals:#}");
     for result in system.results(&run).await {
         assert_eq!(result["verdicts"][1]["reason"], "9 letters");
+        let python = &result["verdicts"][6];
+        assert_eq!((&python["reason"], &python["score"]), (&json!("by Python"), &json!(0.9)), "{result:#}");
         // What the model said is kept as it said it.
         assert!(result["output"].as_str().expect("an output").starts_with("Hello "), "{result:#}");
     }

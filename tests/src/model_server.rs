@@ -80,6 +80,9 @@ impl ModelServer {
         let router = Router::new()
             .route("/v1/chat/completions", post(answer))
             .route("/v1/embeddings", post(embed))
+            .route("/v1/moderations", post(moderate))
+            .route("/v1/sentiment", post(classify))
+            .route("/v1/hook", post(hook))
             .with_state(Arc::clone(&shared));
         let mut serving = JoinSet::new();
         serving.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
@@ -90,6 +93,18 @@ impl ModelServer {
     #[must_use]
     pub fn model(&self, name: &str) -> Value {
         json!({ "id": format!("openai:{name}"), "base_url": self.url })
+    }
+
+    /// A classifier on it.
+    #[must_use]
+    pub fn classifier(&self) -> Value {
+        json!({ "id": "huggingface:sentiment", "base_url": self.url })
+    }
+
+    /// The address of a webhook on it, which passes outputs that name the case's variable `q`.
+    #[must_use]
+    pub fn webhook(&self) -> String {
+        format!("{}hook", self.url)
     }
 
     /// Changes how it behaves.
@@ -145,8 +160,7 @@ async fn answer(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> 
 
 /// Vectors that count the letters of each text: texts of the same letters are near to each other.
 async fn embed(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
-    let model = asked["model"].as_str().unwrap_or_default().to_owned();
-    locked(&shared.calls).push(Call { at: Instant::now(), model: model.clone(), status: StatusCode::OK });
+    remember(&shared, &asked["model"]);
     let texts = asked["input"].as_array().cloned().unwrap_or_default();
     let data = texts.iter().enumerate().map(|(index, text)| {
         let text = text.as_str().unwrap_or_default().to_lowercase();
@@ -154,6 +168,36 @@ async fn embed(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> R
         json!({ "object": "embedding", "index": index, "embedding": letters })
     });
     let data: Vec<Value> = data.rev().collect();
-    Json(json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": 5, "total_tokens": 5 } }))
+    Json(json!({ "object": "list", "model": asked["model"], "data": data, "usage": { "prompt_tokens": 5, "total_tokens": 5 } }))
         .into_response()
+}
+
+/// A moderation that flags what has "kill" in it.
+async fn moderate(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
+    remember(&shared, &asked["model"]);
+    let flagged = asked["input"].as_str().unwrap_or_default().contains("kill");
+    let score = if flagged { 0.9 } else { 0.1 };
+    let result = json!({ "flagged": flagged, "categories": { "violence": flagged, "hate": false },
+                         "category_scores": { "violence": score, "hate": 0.01 } });
+    Json(json!({ "id": "m", "model": asked["model"], "results": [result] })).into_response()
+}
+
+/// A classifier to which what has "love" in it is positive.
+async fn classify(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
+    remember(&shared, &json!("sentiment"));
+    let positive = if asked["inputs"].as_str().unwrap_or_default().contains("love") { 0.97 } else { 0.03 };
+    Json(json!([[{ "label": "POSITIVE", "score": positive }, { "label": "NEGATIVE", "score": 1.0 - positive }]]))
+        .into_response()
+}
+
+async fn hook(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
+    remember(&shared, &json!("hook"));
+    let (output, q) = (asked["output"].as_str().unwrap_or_default(), asked["context"]["vars"]["q"].as_str());
+    let pass = q.is_some_and(|q| output.contains(q));
+    Json(json!({ "pass": pass, "reason": format!("seen by the hook: {output}") })).into_response()
+}
+
+fn remember(shared: &Shared, model: &Value) {
+    let model = model.as_str().unwrap_or_default().to_owned();
+    locked(&shared.calls).push(Call { at: Instant::now(), model, status: StatusCode::OK });
 }

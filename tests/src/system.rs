@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pcs::lifecycle::{Lifecycle, Stage};
-use pcs::roles::{ServeArgs, WorkArgs, WorkKind, services};
+use pcs::roles::{PythonArgs, ServeArgs, WorkArgs, WorkKind, services};
 use pcs_store::Store;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
@@ -83,6 +83,7 @@ pub fn work_args() -> WorkArgs {
         drain_seconds: 5,
         recordings_dir: examples(),
         allowed_base_urls: Vec::new(),
+        python: PythonArgs::of("python3"),
         metrics_listen: None,
     }
 }

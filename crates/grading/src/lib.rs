@@ -13,6 +13,6 @@ mod excerpt;
 
 pub use assertion::{AssertionError, Check, KNOWN_KINDS, Step, Subject, Transform};
 pub use grade::{conclude, grade, grader_version, variables};
-pub use judged::{OffSchema, Question, Reply};
+pub use judged::{Class, OffSchema, Question, Reply};
 pub use lint::{Lint, Remark, RemarkKind};
 pub use template::{Template, TemplateError};

@@ -9,6 +9,7 @@ use pcs_domain::limits::ERROR_BYTES_MAX;
 use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
+use crate::classes::{Classes, ClassifyRequest};
 use crate::embedding::{EmbedRequest, Embeddings};
 
 /// Which attempt of which execution a call is for; what a scripted model does is drawn from it.
@@ -91,6 +92,15 @@ pub trait Provider: Send + Sync {
     /// Why there are none; most models that are no models have none.
     async fn embed(&self, request: &EmbedRequest<'_>) -> Result<Embeddings, CallError> {
         let message = format!("{} has no embeddings; openai and ollama have", request.model.provider());
+        Err(CallError::new(FailureClass::UnknownModel, message))
+    }
+
+    /// Sorts a text into classes. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// Why there are none; most models sort no texts.
+    async fn classify(&self, request: &ClassifyRequest<'_>) -> Result<Classes, CallError> {
+        let message = format!("{} sorts no texts; openai (moderation) and huggingface do", request.model.provider());
         Err(CallError::new(FailureClass::UnknownModel, message))
     }
 }

@@ -75,6 +75,23 @@ impl Endpoints {
         }
     }
 
+    /// The address of an assertion's webhook, which the operator has to allow as a model's.
+    pub(crate) fn webhook(&self, text: &str) -> Result<Url, CallError> {
+        let bad = |message: String| CallError::new(FailureClass::BadRequest, message);
+        let url = Url::parse(text.trim()).map_err(|_| bad(format!("the webhook {text:?} is no URL")))?;
+        let mut place = url.clone();
+        place.set_query(None);
+        place.set_fragment(None);
+        let place = address(place.as_str()).map_err(|why| bad(format!("the webhook {text:?} can't be used: {why}")))?;
+        if self.allowed.iter().any(|allowed| allowed.admits(&place)) {
+            return Ok(url);
+        }
+        let host = url.host_str().unwrap_or_default();
+        Err(bad(format!(
+            "a webhook at {host} is not allowed here: the operator of the workers has to add it to the allowed base URLs"
+        )))
+    }
+
     fn permitted(&self, text: &str, own: &Own) -> Result<Url, CallError> {
         let url = address(text).map_err(|why| {
             CallError::new(FailureClass::BadRequest, format!("the base_url of the model can't be used: {why}"))
@@ -205,6 +222,25 @@ mod tests {
         for foreign in ["http://127.0.0.1:1/v1", "https://api.openai.com.evil.org/v1"] {
             let found = target(&endpoints, Some(foreign)).unwrap();
             assert!(found.key.is_none() && !found.priced, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_where_the_operator_allows_one() {
+        let endpoints = endpoints(&["http://127.0.0.1", "https://hooks.corp/pcs"]);
+        for good in ["http://127.0.0.1:9/hook?x=1", "https://hooks.corp/pcs", "https://hooks.corp/pcs/a?b=c"] {
+            assert_eq!(endpoints.webhook(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "https://hooks.corp/pcs2",
+            "https://api.openai.com/v1/x",
+            "http://169.254.169.254/latest",
+            "http://127.0.0.1@evil.com/",
+            "http://user:secret@127.0.0.1/",
+            "ftp://127.0.0.1/",
+            "hooks.corp/pcs",
+        ] {
+            assert_eq!(endpoints.webhook(bad).unwrap_err().class, FailureClass::BadRequest, "{bad}");
         }
     }
 

@@ -7,11 +7,14 @@ use pcs_domain::execution::{Answer, FailureClass};
 use pcs_domain::limits::OUTPUT_BYTES_MAX;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::ports::{Clock, System};
+use serde_json::Value;
 
 use crate::call::{CallError, ChatRequest, Provider};
+use crate::classes::{Classes, ClassifyRequest};
 use crate::config::{GatewayConfig, GatewayError};
 use crate::echo::Echo;
 use crate::embedding::{EmbedRequest, Embeddings};
+use crate::huggingface::HuggingFace;
 use crate::kind::ProviderKind;
 use crate::recorded::Recorded;
 use crate::redact::Redactor;
@@ -22,6 +25,7 @@ use crate::wire::{Network, Wire};
 pub struct Gateway {
     providers: Vec<(ProviderKind, Box<dyn Provider>)>,
     redactor: Redactor,
+    network: Arc<Network>,
 }
 
 impl Gateway {
@@ -41,7 +45,7 @@ impl Gateway {
         let redactor = Redactor::new(config.keys.values());
         let network = Arc::new(Network::new(&config, clock)?);
         let providers = ProviderKind::ALL.map(|kind| (kind, provider(kind, &config, &network))).into();
-        Ok(Self { providers, redactor })
+        Ok(Self { providers, redactor, network })
     }
 
     /// Asks a model once.
@@ -62,6 +66,28 @@ impl Gateway {
             within(request.deadline, request.model, provider.embed(request)).await
         };
         vectors.await.map_err(|error| self.redactor.clean(error))
+    }
+
+    /// Sorts a text into classes.
+    ///
+    /// # Errors
+    /// [`CallError`] says why there are none; its class says whether another attempt could go better.
+    pub async fn classify(&self, request: &ClassifyRequest<'_>) -> Result<Classes, CallError> {
+        let classes = async {
+            let provider = self.provider(request.model)?;
+            within(request.deadline, request.model, provider.classify(request)).await
+        };
+        classes.await.map_err(|error| self.redactor.clean(error))
+    }
+
+    /// Sends a JSON object to the webhook of an assertion, where the operator allows that address; the text of its
+    /// answer, and how long it took in milliseconds. Redirects are not followed, and no key is sent.
+    ///
+    /// # Errors
+    /// [`CallError`] says why there is none; its class says whether another attempt could go better.
+    pub async fn webhook(&self, url: &str, body: &Value, deadline: Duration) -> Result<(String, u64), CallError> {
+        let posted = self.network.call_webhook(url, body, deadline).await;
+        posted.map(|posted| (posted.text, posted.latency_ms)).map_err(|error| self.redactor.clean(error))
     }
 
     /// Finds what is wrong with a model before it is asked: its provider, address, credential, script, set.
@@ -93,7 +119,7 @@ impl Gateway {
             return Err(CallError::new(FailureClass::BadRequest, message));
         }
         if model.base_url.is_some() && !kind.takes_base_url() {
-            let message = format!("\"{}\" takes no base_url: only openai and ollama models do", model.id);
+            let message = format!("\"{}\" takes no base_url: only openai, ollama and huggingface models do", model.id);
             return Err(CallError::new(FailureClass::BadRequest, message));
         }
         provider.check(model)?;
@@ -124,6 +150,7 @@ fn provider(kind: ProviderKind, config: &GatewayConfig, network: &Arc<Network>) 
         ProviderKind::OpenAi | ProviderKind::Anthropic | ProviderKind::Gemini | ProviderKind::Ollama => {
             Box::new(Wire::new(kind, Arc::clone(network)))
         }
+        ProviderKind::HuggingFace => Box::new(HuggingFace { network: Arc::clone(network) }),
     }
 }
 

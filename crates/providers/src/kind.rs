@@ -19,12 +19,22 @@ pub enum ProviderKind {
     Gemini,
     /// Ollama, by its own format.
     Ollama,
+    /// Hugging Face: classifiers only.
+    HuggingFace,
 }
 
 impl ProviderKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Echo, Self::Scripted, Self::Recorded, Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Ollama];
+    pub const ALL: [Self; 8] = [
+        Self::Echo,
+        Self::Scripted,
+        Self::Recorded,
+        Self::OpenAi,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Ollama,
+        Self::HuggingFace,
+    ];
 
     /// The provider's name in a model's id.
     #[must_use]
@@ -37,6 +47,7 @@ impl ProviderKind {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Ollama => "ollama",
+            Self::HuggingFace => "huggingface",
         }
     }
 
@@ -53,6 +64,7 @@ impl ProviderKind {
             Self::OpenAi => Some("OPENAI_API_KEY"),
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
             Self::Gemini => Some("GEMINI_API_KEY"),
+            Self::HuggingFace => Some("HF_TOKEN"),
             Self::Echo | Self::Scripted | Self::Recorded | Self::Ollama => None,
         }
     }
@@ -65,6 +77,7 @@ impl ProviderKind {
             Self::Anthropic => Some("ANTHROPIC_BASE_URL"),
             Self::Gemini => Some("GEMINI_BASE_URL"),
             Self::Ollama => Some("OLLAMA_BASE_URL"),
+            Self::HuggingFace => Some("HF_INFERENCE_URL"),
             Self::Echo | Self::Scripted | Self::Recorded => None,
         }
     }
@@ -76,6 +89,7 @@ impl ProviderKind {
             Self::Anthropic => Some("https://api.anthropic.com/v1/"),
             Self::Gemini => Some("https://generativelanguage.googleapis.com/v1beta/"),
             Self::Ollama => Some("http://127.0.0.1:11434/"),
+            Self::HuggingFace => Some("https://router.huggingface.co/hf-inference/models/"),
             Self::Echo | Self::Scripted | Self::Recorded => None,
         }
     }
@@ -83,7 +97,7 @@ impl ProviderKind {
     /// Whether a model may name another address of the same format.
     pub(crate) fn takes_base_url(self) -> bool {
         match self {
-            Self::OpenAi | Self::Ollama => true,
+            Self::OpenAi | Self::Ollama | Self::HuggingFace => true,
             Self::Echo | Self::Scripted | Self::Recorded | Self::Anthropic | Self::Gemini => false,
         }
     }

@@ -6,6 +6,7 @@
 
 mod call;
 mod embedding;
+mod classes;
 mod messages;
 mod kind;
 mod config;
@@ -14,6 +15,7 @@ mod echo;
 mod scripted;
 mod recorded;
 mod wire;
+mod huggingface;
 mod endpoint;
 mod refusal;
 mod retry_after;
@@ -22,6 +24,7 @@ mod redact;
 mod estimate;
 
 pub use call::{CallError, CallKey, ChatRequest, Provider};
+pub use classes::{Class, Classes, ClassifyRequest};
 pub use config::{GatewayConfig, GatewayError, Secret};
 pub use embedding::{EmbedRequest, Embeddings};
 pub use estimate::{call_deadline, call_tokens};

@@ -5,6 +5,7 @@
 //! the bodies of errors at level `error` under the target `genai`, so telemetry has to keep that target off.
 
 mod embed;
+mod post;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::call::{CallError, ChatRequest, Provider};
+use crate::classes::{Classes, ClassifyRequest};
 use crate::config::{GatewayConfig, GatewayError};
 use crate::embedding::{EmbedRequest, Embeddings};
 use crate::endpoint::{Endpoints, Target, is_loopback};
@@ -48,6 +50,9 @@ pub(crate) struct Network {
     outward: Client,
     /// For addresses on this machine, which no proxy can reach.
     loopback: Client,
+    /// The same two, for what is no chat.
+    outward_http: reqwest::Client,
+    loopback_http: reqwest::Client,
     endpoints: Endpoints,
     prices: Prices,
     clock: Arc<dyn Clock>,
@@ -58,17 +63,23 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(config: &GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
-        let client = |builder: reqwest::ClientBuilder| -> Result<Client, GatewayError> {
-            let http = builder
+        let http = |builder: reqwest::ClientBuilder| {
+            builder
                 .connect_timeout(config.connect_timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!("pcs/", env!("CARGO_PKG_VERSION")))
-                .build()?;
-            Client::builder().with_reqwest(http).build().map_err(|_| GatewayError::Library)
+                .build()
         };
+        let client = |http: &reqwest::Client| {
+            Client::builder().with_reqwest(http.clone()).build().map_err(|_| GatewayError::Library)
+        };
+        let outward_http = http(reqwest::Client::builder())?;
+        let loopback_http = http(reqwest::Client::builder().no_proxy())?;
         Ok(Self {
-            outward: client(reqwest::Client::builder())?,
-            loopback: client(reqwest::Client::builder().no_proxy())?,
+            outward: client(&outward_http)?,
+            loopback: client(&loopback_http)?,
+            outward_http,
+            loopback_http,
             endpoints: Endpoints::new(config)?,
             prices: Prices::load()?,
             clock,
@@ -76,6 +87,24 @@ impl Network {
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
         })
+    }
+}
+
+impl Network {
+    /// Finds what is wrong with a model's address or key before it is asked.
+    pub(crate) fn check(&self, kind: ProviderKind, model: &ModelSpec) -> Result<(), CallError> {
+        self.endpoints.target(kind, model).map(|_| ())
+    }
+
+    /// Sends an object to the webhook of an assertion.
+    pub(crate) async fn call_webhook(
+        &self,
+        url: &str,
+        body: &Value,
+        deadline: Duration,
+    ) -> Result<post::Posted, CallError> {
+        let url = self.endpoints.webhook(url)?;
+        self.post(&url, None, body, deadline).await
     }
 }
 
@@ -88,7 +117,7 @@ pub(crate) struct Wire {
 #[async_trait]
 impl Provider for Wire {
     fn check(&self, model: &ModelSpec) -> Result<(), CallError> {
-        self.network.endpoints.target(self.kind, model).map(|_| ())
+        self.network.check(self.kind, model)
     }
 
     async fn call(&self, request: &ChatRequest<'_>) -> Result<Answer, CallError> {
@@ -116,6 +145,14 @@ impl Provider for Wire {
 
     async fn embed(&self, request: &EmbedRequest<'_>) -> Result<Embeddings, CallError> {
         self.vectors(request).await
+    }
+
+    async fn classify(&self, request: &ClassifyRequest<'_>) -> Result<Classes, CallError> {
+        if self.kind != ProviderKind::OpenAi {
+            let message = format!("{} sorts no texts; openai (moderation) and huggingface do", self.kind);
+            return Err(CallError::new(FailureClass::UnknownModel, message));
+        }
+        self.network.classify(self.kind, request).await
     }
 }
 
@@ -218,9 +255,11 @@ fn service_target(kind: ProviderKind, target: &Target, model: &str, path: &str) 
         ProviderKind::Anthropic => AdapterKind::Anthropic,
         ProviderKind::Gemini => AdapterKind::Gemini,
         ProviderKind::Ollama => AdapterKind::Ollama,
-        ProviderKind::OpenAi | ProviderKind::Echo | ProviderKind::Scripted | ProviderKind::Recorded => {
-            AdapterKind::OpenAI
-        }
+        ProviderKind::OpenAi
+        | ProviderKind::Echo
+        | ProviderKind::Scripted
+        | ProviderKind::Recorded
+        | ProviderKind::HuggingFace => AdapterKind::OpenAI,
     };
     let auth = match &target.key {
         Some(key) => AuthData::from_single(key.expose()),

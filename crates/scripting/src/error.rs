@@ -58,6 +58,11 @@ pub enum ScriptError {
     /// The engine ended, and again when it was begun anew.
     #[error("it ended the engine that ran it")]
     Crashed,
+    /// It is Python, and nobody said that it may be run.
+    #[error(
+        "this worker runs no Python: start it with PCS_PYTHON=python3, if the authors of assertions may do what it may do"
+    )]
+    NotAllowed,
     /// No script could be run.
     #[error("no script can be run now: {why}")]
     NoRoom {

@@ -4,6 +4,7 @@
 //! nothing in it but the language and the values it is given. Time, memory and stack are limited; there are no modules,
 //! no timers and no way out. A program that runs what others write says how a process for scripts is started ([`isolate`]):
 //! then none of them can end or hold its process. Else they run on threads, and their caller waits for two seconds at most.
+//! Python ([`PythonScript`]) is no sandbox, and is run only where an operator says so.
 
 mod error;
 mod form;
@@ -11,6 +12,7 @@ mod sandbox;
 mod engines;
 mod process;
 mod thread;
+mod python;
 #[cfg(test)]
 mod limits_tests;
 #[cfg(test)]
@@ -23,6 +25,7 @@ pub use self::engines::isolate;
 pub use self::error::ScriptError;
 use self::form::Form;
 pub use self::process::{Host, serve};
+pub use self::python::{PythonScript, allow_python};
 pub use self::sandbox::{MEMORY_BYTES_MAX, STACK_BYTES_MAX, TIME_MAX};
 
 /// Largest code, in bytes.

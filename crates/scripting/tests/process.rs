@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use pcs_scripting::{Bindings, Host, Script, ScriptError, TIME_MAX, isolate, serve};
+use pcs_scripting::{Bindings, Host, PythonScript, Script, ScriptError, TIME_MAX, isolate, serve};
 use serde_json::{Value, json};
 
 const HOST: &str = "script-host";
@@ -22,7 +22,8 @@ fn main() {
     a_process_that_is_killed_costs_no_script_its_result();
     a_script_that_ends_its_engine_ends_nothing_else();
     nothing_of_the_surroundings_is_there();
-    eprintln!("5 tests passed");
+    python_is_not_run_where_nobody_allows_it();
+    eprintln!("6 tests passed");
 }
 
 fn evaluated(code: &str) -> Result<Value, ScriptError> {
@@ -84,6 +85,11 @@ fn nothing_of_the_surroundings_is_there() {
         assert_eq!(std::fs::read(format!("/proc/{host}/environ")).unwrap(), b"", "its environment");
         assert_eq!(std::fs::read_link(format!("/proc/{host}/cwd")).unwrap(), std::path::Path::new("/"));
     }
+}
+
+fn python_is_not_run_where_nobody_allows_it() {
+    let script = PythonScript::new("True").unwrap();
+    assert_eq!(script.evaluate(&json!("out"), &json!({})), Err(ScriptError::NotAllowed));
 }
 
 /// The processes that this one has started, by their ids.

@@ -6,8 +6,8 @@ use pcs_domain::assertion::{Judgement, Verdict};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::limits::JUDGEMENT_BYTES_MAX;
 use pcs_domain::model::ModelSpec;
-use pcs_grading::{Check, Question, Reply, Step, Subject};
-use pcs_providers::{CallError, CallKey, ChatRequest, EmbedRequest, Gateway, call_deadline};
+use pcs_grading::{Check, Class, Question, Reply, Step, Subject};
+use pcs_providers::{CallError, CallKey, ChatRequest, Classes, ClassifyRequest, EmbedRequest, Gateway, call_deadline};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -18,6 +18,10 @@ const CALLS_PER_QUESTION_MAX: u32 = 3;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a judge is asked again; one that wants to be left alone for longer fails the attempt.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// Longest time of a webhook's answer.
+const WEBHOOK_TIME_MAX: Duration = Duration::from_secs(5);
+/// What a webhook is called where a judge's model stands.
+const WEBHOOK: &str = "webhook";
 /// Most questions that one assertion asks: the kind with the most asks two for each of 20 criteria.
 const QUESTIONS_MAX: usize = 50;
 
@@ -69,10 +73,7 @@ impl Judging<'_> {
                 let message = format!("an assertion asks more than {QUESTIONS_MAX} questions");
                 return Err(Unjudged::of(FailureClass::Grading, message));
             }
-            let judge = check.judge(&question).or(self.grader).ok_or_else(|| {
-                let message = "an assertion asks a judge, and neither it nor the run names one";
-                Unjudged::of(FailureClass::Grading, message)
-            })?;
+            let judge = self.judge(check, &question)?;
             let (reply, judgement) = self.ask(judge, &question, judgements.len()).await?;
             replies.push(reply);
             judgements.push(judgement);
@@ -82,8 +83,23 @@ impl Judging<'_> {
         }
     }
 
+    /// Who is asked; a webhook's address is in its question.
+    fn judge<'b>(&'b self, check: &'b Check, question: &Question) -> Result<Option<&'b ModelSpec>, Unjudged> {
+        if matches!(question, Question::Post { .. }) {
+            return Ok(None);
+        }
+        let judge = check.judge(question).or(self.grader);
+        let message = "an assertion asks a judge, and neither it nor the run names one";
+        judge.map(Some).ok_or_else(|| Unjudged::of(FailureClass::Grading, message))
+    }
+
     /// Asks, and again where the judge has no room.
-    async fn ask(&self, judge: &ModelSpec, question: &Question, number: usize) -> Result<(Reply, Judgement), Unjudged> {
+    async fn ask(
+        &self,
+        judge: Option<&ModelSpec>,
+        question: &Question,
+        number: usize,
+    ) -> Result<(Reply, Judgement), Unjudged> {
         let mut pause = PAUSE_FIRST;
         for call in 1.. {
             let error = match self.call(judge, question, (number, call)).await {
@@ -92,7 +108,8 @@ impl Judging<'_> {
             };
             let wait = error.retry_after.unwrap_or(pause);
             if call >= CALLS_PER_QUESTION_MAX || !error.class.is_retryable() || wait > PAUSE_MAX {
-                let failure = Failure { class: error.class, error: format!("the judge {}: {error}", judge.name()) };
+                let who = judge.map_or_else(|| WEBHOOK.to_owned(), |judge| format!("judge {}", judge.name()));
+                let failure = Failure { class: error.class, error: format!("the {who}: {error}") };
                 return Err(Unjudged { failure, retry_after: error.retry_after });
             }
             tokio::time::sleep(wait).await;
@@ -103,12 +120,23 @@ impl Judging<'_> {
 
     async fn call(
         &self,
-        judge: &ModelSpec,
+        judge: Option<&ModelSpec>,
         question: &Question,
         number: (usize, u32),
     ) -> Result<(Reply, Judgement), CallError> {
+        let absent = ModelSpec::of_id(WEBHOOK);
+        let judge = judge.unwrap_or(&absent);
         let deadline = call_deadline(judge);
         match question {
+            Question::Classes(text) => {
+                let sorted = self.gateway.classify(&ClassifyRequest { model: judge, text, deadline }).await?;
+                Ok(classes(judge, text, sorted))
+            }
+            Question::Post { url, body } => {
+                let (text, latency_ms) = self.gateway.webhook(url, body, WEBHOOK_TIME_MAX).await?;
+                let judgement = unpriced(judge, &body.to_string(), &text, latency_ms);
+                Ok((Reply::Text(text), judgement))
+            }
             Question::Chat(prompt) => {
                 let cell = self.key_of(number);
                 let request = ChatRequest { model: judge, prompt, variables: self.variables, cell, deadline };
@@ -145,6 +173,26 @@ impl Judging<'_> {
         let name = format!("judge/{number}/{call}");
         let id = Uuid::new_v5(&self.key.execution_id.0, name.as_bytes());
         CallKey { execution_id: pcs_domain::ids::ExecutionId(id), ..self.key }
+    }
+}
+
+fn classes(judge: &ModelSpec, text: &str, sorted: Classes) -> (Reply, Judgement) {
+    let judgement = unpriced(judge, text, &sorted.answer, sorted.latency_ms);
+    let classes = sorted.classes.into_iter();
+    let classes = classes.map(|class| Class { label: class.label, score: class.score, flagged: class.flagged });
+    (Reply::Classes(classes.collect()), judgement)
+}
+
+/// A call of somebody who counts no tokens.
+fn unpriced(judge: &ModelSpec, asked: &str, answer: &str, latency_ms: u64) -> Judgement {
+    Judgement {
+        model: judge.id.clone(),
+        prompt_sha256: sha256(asked),
+        answer: kept(answer),
+        latency_ms,
+        input_tokens: 0,
+        output_tokens: 0,
+        cost_micro_usd: None,
     }
 }
 

@@ -289,7 +289,7 @@ fn an_assertion_is_never_left_out() {
     for (kind, word) in [
         ("not-empty", "there is no assertion type"),
         ("contains-jsn", "contains-json"),
-        ("python", "python"),
+        ("ruby", "ruby"),
         ("select-best", "select-best"),
     ] {
         let text = format!("prompts: [x]\nproviders: [echo]\ntests:\n  - assert:\n      - {{type: {kind}, value: a}}");

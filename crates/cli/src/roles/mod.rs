@@ -8,7 +8,7 @@ use clap::Args;
 use pcs_bus::{Bus, BusConfig};
 use pcs_store::{KeySource, Store, StoreConfig};
 
-pub use self::settings::{ArchiveArgs, DatabaseArgs, KeyArgs, NatsArgs, ServeArgs, WorkArgs, WorkKind};
+pub use self::settings::{ArchiveArgs, DatabaseArgs, KeyArgs, NatsArgs, PythonArgs, ServeArgs, WorkArgs, WorkKind};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::telemetry;
 
@@ -41,6 +41,8 @@ pub struct Relay {
     #[arg(long, env = "PCS_NATS_REPLICAS", default_value_t = 1, value_parser = clap::builder::TypedValueParser::map(
         clap::builder::PossibleValuesParser::new(["1", "3", "5"]), |text| text.parse::<usize>().unwrap_or(1)))]
     nats_replicas: usize,
+    #[command(flatten)]
+    python: PythonArgs,
 }
 
 /// `pcs project`.
@@ -98,6 +100,7 @@ impl Relay {
         let store = connect_store(&self.database, self.keys.source(), "pcs relay").await?;
         let bus = connect_bus(self.nats.url()?, "pcs relay").await?.with_replicas(self.nats_replicas);
         start_hints(&lifecycle, &store, &self.nats, "pcs relay hints");
+        self.python.apply();
         services::relay(&lifecycle, store, bus);
         lifecycle.run_until_signal().await
     }

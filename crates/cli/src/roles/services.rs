@@ -120,6 +120,7 @@ async fn exchange_hints(store: &Store, broker: &BusConfig, stop: &CancellationTo
 /// # Errors
 /// Where the settings of the model providers are wrong, or the address of the metrics is taken.
 pub async fn work(lifecycle: &Lifecycle, stage: Stage, bus: Bus, args: &WorkArgs) -> anyhow::Result<()> {
+    args.python.apply();
     let metrics = JobMetrics::default();
     if let Some(address) = args.metrics_listen {
         serve_metrics(lifecycle, address, &metrics).await?;

@@ -166,9 +166,35 @@ pub struct WorkArgs {
     /// Addresses that a model's `base_url` may lead to, beside loopback ones; comma-separated.
     #[arg(long, env = "PCS_ALLOWED_BASE_URLS", value_delimiter = ',')]
     pub allowed_base_urls: Vec<String>,
+    #[command(flatten)]
+    pub python: PythonArgs,
     /// Where Prometheus reads this worker's metrics, such as 127.0.0.1:9464; nowhere where it is not given.
     #[arg(long, env = "PCS_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Whether Python of assertions is run.
+#[derive(Args, Clone, Debug)]
+pub struct PythonArgs {
+    /// The interpreter that runs `python` assertions; without it they fail. It may do what the worker's user may do, so
+    /// name one only where every author of assertions may too.
+    #[arg(long, env = "PCS_PYTHON", value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+}
+
+impl PythonArgs {
+    /// Python is run by this interpreter.
+    #[must_use]
+    pub fn of(interpreter: impl Into<PathBuf>) -> Self {
+        Self { python: Some(interpreter.into()) }
+    }
+
+    /// Has assertions of this process run by it.
+    pub fn apply(&self) {
+        if let Some(interpreter) = &self.python {
+            pcs_scripting::allow_python(interpreter.clone());
+        }
+    }
 }
 
 impl WorkArgs {

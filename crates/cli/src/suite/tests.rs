@@ -317,7 +317,7 @@ fn models_are_refused_where_they_stand() {
     assert_eq!(
         refused_with("[echo]", "['opnai:m']"),
         "s.yaml:5:10: model 1 has the id \"opnai:m\", and there is no provider \"opnai\"\n  mend: did you mean `openai`? Known \
-         are echo, scripted, recorded, openai, anthropic, gemini, ollama"
+         are echo, scripted, recorded, openai, anthropic, gemini, ollama, huggingface"
     );
     assert_eq!(
         refused_with("[echo]", "[echo, {id: 'openai:m', label: echo}]"),
@@ -392,7 +392,7 @@ fn cases_are_read_from_a_table() {
         Suite::load(&folder.0.path().join("s.yaml")).is_ok(),
         "a text that is no demand is what the output has to be"
     );
-    folder.write("c.csv", "word,__expected\na,python: x\n");
+    folder.write("c.csv", "word,__expected\na,ruby: x\n");
     assert!(folder.message("s.yaml").starts_with("c.csv:2: an expectation of case 1: there is no assertion type"));
 }
 

@@ -1,8 +1,8 @@
-//! `javascript`: the author's own code says whether the output is right, or how right.
+//! `javascript` and `python`: the author's own code says whether the output is right, or how right.
 
 use std::borrow::Cow;
 
-use pcs_scripting::{Bindings, Script};
+use pcs_scripting::{Bindings, PythonScript, Script, ScriptError};
 use serde_json::{Map, Value, json};
 
 use super::source::{Source, resolved};
@@ -10,7 +10,6 @@ use super::{AssertionError, Finding, Subject};
 use crate::excerpt::cut;
 use crate::template::Template;
 
-const NEEDS: &str = "JavaScript";
 /// Millionths of a dollar in a dollar.
 const MICRO: f64 = 1_000_000.0;
 
@@ -25,26 +24,60 @@ pub(super) struct Code {
 
 #[derive(Debug)]
 enum Program {
-    Compiled(Script),
+    Compiled(Runnable),
     /// The code depends on the case, so it is compiled at each verdict.
-    Rendered(Template),
+    Rendered(Language, Template),
+}
+
+/// What the code is written in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Language {
+    JavaScript,
+    Python,
+}
+
+#[derive(Debug)]
+enum Runnable {
+    JavaScript(Script),
+    Python(PythonScript),
+}
+
+impl Language {
+    fn compile(self, code: &str) -> Result<Runnable, ScriptError> {
+        match self {
+            Self::JavaScript => Script::compile(code).map(Runnable::JavaScript),
+            Self::Python => PythonScript::new(code).map(Runnable::Python),
+        }
+    }
+}
+
+impl Runnable {
+    fn run(&self, output: &str, context: &Value) -> Result<Value, String> {
+        match self {
+            Self::JavaScript(script) => run(script, output, context),
+            Self::Python(script) => {
+                script.evaluate(&Value::String(output.to_owned()), context).map_err(|error| error.to_string())
+            }
+        }
+    }
 }
 
 impl Code {
-    pub(super) fn compile(source: &Source<'_>) -> Result<Self, AssertionError> {
+    pub(super) fn compile(source: &Source<'_>, language: Language) -> Result<Self, AssertionError> {
         source.no_tolerance()?;
         let Some(Value::String(code)) =
             source.value().filter(|value| value.as_str().is_none_or(|code| !code.trim().is_empty()))
         else {
-            return Err(source.wrong_value(NEEDS));
+            let needs = if language == Language::Python { "Python" } else { "JavaScript" };
+            return Err(source.wrong_value(needs));
         };
         let threshold = source.assertion.threshold.map(|_| source.threshold()).transpose()?;
         let config = source.assertion.config.clone().unwrap_or_default();
         // Braces of JavaScript are seldom a template; where they are none, they are code.
         let template = Template::parse(code).ok().filter(|template| template.constant().is_none());
         let program = match template {
-            Some(template) => Program::Rendered(template),
-            None => Program::Compiled(source.script(code)?),
+            Some(template) => Program::Rendered(language, template),
+            None => Program::Compiled(source.code(language.compile(code))?),
         };
         Ok(Self { program, threshold, config, metric: source.assertion.metric.clone() })
     }
@@ -58,11 +91,11 @@ impl Code {
             "providerResponse": response(subject),
         });
         let result = match &self.program {
-            Program::Compiled(script) => run(script, subject.output, &context)?,
-            Program::Rendered(template) => {
+            Program::Compiled(code) => code.run(subject.output, &context)?,
+            Program::Rendered(language, template) => {
                 let code = resolved(template, subject.variables)?;
-                let script = Script::compile(&code).map_err(|error| error.to_string())?;
-                run(&script, subject.output, &context)?
+                let code = language.compile(&code).map_err(|error| error.to_string())?;
+                code.run(subject.output, &context)?
             }
         };
         match result {

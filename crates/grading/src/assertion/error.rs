@@ -78,6 +78,12 @@ pub enum AssertionError {
         /// The kind.
         kind: String,
     },
+    /// It sorts texts, and names no model that does.
+    #[error("{kind} needs a model that sorts texts, as `provider: {{ id: \"huggingface:facebook/bart-large-mnli\" }}`")]
+    NoSorter {
+        /// The kind.
+        kind: String,
+    },
     /// A setting of its `config` is of the wrong type.
     #[error("`config.{name}` of {kind} can't be used: {why}")]
     Setting {

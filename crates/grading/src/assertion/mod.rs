@@ -29,7 +29,7 @@ use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
 pub use self::code::Transform;
-use self::code::{Code, seen};
+use self::code::{Code, Language, seen};
 use self::count::WordCount;
 use self::edits::Edits;
 use self::ending::Ending;
@@ -81,6 +81,7 @@ pub const KNOWN_KINDS: &[&str] = &[
     "is-sql",
     "contains-sql",
     "javascript",
+    "python",
     "assert-set",
     // These ask a model.
     "llm-rubric",
@@ -96,6 +97,10 @@ pub const KNOWN_KINDS: &[&str] = &[
     "similar:cosine",
     "similar:dot",
     "similar:euclidean",
+    "moderation",
+    "classifier",
+    // This asks a server of the author's.
+    "webhook",
 ];
 /// What turns a kind round.
 const NOT: &str = "not-";
@@ -211,7 +216,8 @@ impl Check {
             "is-html" => Rule::Html(Html::compile(&source, Html::Whole)?),
             "contains-html" => Rule::Html(Html::compile(&source, Html::Within)?),
             "is-sql" | "contains-sql" => Rule::Sql(Sql::compile(&source, base)?),
-            "javascript" => Rule::Code(Box::new(Code::compile(&source)?)),
+            "javascript" => Rule::Code(Box::new(Code::compile(&source, Language::JavaScript)?)),
+            "python" => Rule::Code(Box::new(Code::compile(&source, Language::Python)?)),
             set::KIND => Rule::Set(Set::compile(&source)?),
             _ if judged::KINDS.contains(&base) => Rule::Judged(Box::new(Judged::compile(&source, base)?)),
             _ => return Err(unknown(&assertion.kind, base)),
@@ -220,7 +226,7 @@ impl Check {
             source.asks_nobody()?;
         }
         let weight = source.not_negative("weight", assertion.weight)?;
-        let transform = assertion.transform.as_deref().map(|code| source.transform(code)).transpose()?;
+        let transform = assertion.transform.as_deref().map(|code| source.code(Transform::compile(code))).transpose()?;
         Ok(Self { kind: assertion.kind.clone(), negated, weight, metric: assertion.metric.clone(), transform, rule })
     }
 

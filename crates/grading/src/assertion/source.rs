@@ -85,15 +85,18 @@ impl Source<'_> {
         AssertionError::NoEmbedder { kind: self.assertion.kind.clone() }
     }
 
-    /// JavaScript, compiled.
-    pub(crate) fn script(&self, code: &str) -> Result<pcs_scripting::Script, AssertionError> {
-        let of_kind = |source| AssertionError::Code { kind: self.assertion.kind.clone(), source };
-        pcs_scripting::Script::compile(code).map_err(of_kind)
+    pub(crate) fn lacks_sorter(&self) -> AssertionError {
+        AssertionError::NoSorter { kind: self.assertion.kind.clone() }
     }
 
-    pub(crate) fn transform(&self, code: &str) -> Result<super::Transform, AssertionError> {
-        let of_kind = |source| AssertionError::Code { kind: self.assertion.kind.clone(), source };
-        super::Transform::compile(code).map_err(of_kind)
+    pub(crate) fn asks_a_server(&self) -> AssertionError {
+        let instead = "it asks the server whose URL its value is";
+        AssertionError::Superfluous { kind: self.assertion.kind.clone(), field: "provider", instead }
+    }
+
+    /// Code, compiled, or what is wrong with it.
+    pub(crate) fn code<T>(&self, compiled: Result<T, pcs_scripting::ScriptError>) -> Result<T, AssertionError> {
+        compiled.map_err(|source| AssertionError::Code { kind: self.assertion.kind.clone(), source })
     }
 
     /// A setting of its `config`, read as what it has to be.

@@ -349,7 +349,7 @@ fn an_unknown_kind_is_refused_with_the_nearest_one() {
 #[test]
 fn what_would_be_ignored_is_refused() {
     // Those that take no value have a test of their own.
-    let others = ["latency", "cost", "is-refusal", "meteor", "javascript", "assert-set"];
+    let others = ["latency", "cost", "is-refusal", "meteor", "javascript", "python", "assert-set"];
     let structure = ["is-xml", "contains-xml", "is-html", "contains-html", "is-sql", "contains-sql"];
     // Those that ask a model, and those of structure, have tests of their own.
     let judged = crate::judged::KINDS;

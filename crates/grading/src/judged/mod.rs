@@ -5,11 +5,13 @@
 
 mod ask;
 mod category;
+mod classes;
 mod context;
 mod reading;
 mod relevance;
 mod rubric;
 mod similarity;
+mod webhook;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +19,16 @@ use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
 use self::category::Category;
+use self::classes::Classes;
 use self::context::Context;
 use self::relevance::Relevance;
 use self::rubric::Rubric;
 use self::similarity::Similarity;
+use self::webhook::Webhook;
 use crate::assertion::{AssertionError, Finding, Source};
 
 /// The kinds that ask a model; each can have `not-` in front.
-pub(crate) const KINDS: [&str; 13] = [
+pub(crate) const KINDS: [&str; 16] = [
     "llm-rubric",
     "g-eval",
     "model-graded-closedqa",
@@ -38,7 +42,13 @@ pub(crate) const KINDS: [&str; 13] = [
     "similar:cosine",
     "similar:dot",
     "similar:euclidean",
+    "moderation",
+    "classifier",
+    "webhook",
 ];
+
+/// Who moderates where the assertion names nobody.
+const MODERATION_MODEL: &str = "openai:omni-moderation-latest";
 
 /// What a judge is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,15 +57,37 @@ pub enum Question {
     Chat(String),
     /// Texts, for a model that makes vectors of them.
     Vectors(Vec<String>),
+    /// A text, for a model that sorts texts into classes.
+    Classes(String),
+    /// An object, for a server of the author's.
+    Post {
+        /// Where it goes.
+        url: String,
+        /// What is sent.
+        body: Value,
+    },
 }
 
 /// What a judge said.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// The answer to [`Question::Chat`].
+    /// The answer to [`Question::Chat`], or to [`Question::Post`].
     Text(String),
     /// The answer to [`Question::Vectors`]: one vector per text, all of the same length.
     Vectors(Vec<Vec<f32>>),
+    /// The answer to [`Question::Classes`].
+    Classes(Vec<Class>),
+}
+
+/// A class that a text may belong to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Class {
+    /// Its name.
+    pub label: String,
+    /// How sure the model is that it does, from 0 to 1.
+    pub score: f64,
+    /// Whether a moderation says that it does.
+    pub flagged: bool,
 }
 
 /// Why a judge's answer is none: it is not of the form that was asked for. Never a verdict, and least of all a pass.
@@ -98,6 +130,7 @@ type Next = Result<Progress, Obstacle>;
 pub(crate) struct Judged {
     judge: Option<ModelSpec>,
     embedder: Option<ModelSpec>,
+    sorter: Option<ModelSpec>,
     rule: Rule,
 }
 
@@ -108,6 +141,8 @@ enum Rule {
     Context(Context),
     Relevance(Relevance),
     Similarity(Similarity),
+    Classes(Classes),
+    Webhook(Webhook),
 }
 
 impl Judged {
@@ -116,6 +151,7 @@ impl Judged {
         source.no_tolerance()?;
         let mut judge = source.assertion.provider.as_deref().cloned();
         let mut embedder = source.setting::<ModelSpec>("embedder")?;
+        let mut sorter = None;
         let rule = match base {
             "factuality" | "model-graded-factuality" => Rule::Category(Category::compile(source)?),
             "answer-relevance" => Rule::Relevance(Relevance::compile(source)?),
@@ -127,18 +163,28 @@ impl Judged {
                 embedder = embedder.or_else(|| judge.take());
                 Rule::Similarity(Similarity::compile(source, base)?)
             }
+            "moderation" => {
+                sorter = Some(judge.take().unwrap_or_else(|| ModelSpec::of_id(MODERATION_MODEL)));
+                Rule::Classes(Classes::moderation(source)?)
+            }
+            "classifier" => {
+                sorter = Some(judge.take().ok_or_else(|| source.lacks_sorter())?);
+                Rule::Classes(Classes::classifier(source)?)
+            }
+            "webhook" if judge.is_some() => return Err(source.asks_a_server()),
+            "webhook" => Rule::Webhook(Webhook::compile(source)?),
             _ => Rule::Rubric(Rubric::compile(source, base)?),
         };
         let needs_embedder = matches!(rule, Rule::Relevance(_) | Rule::Similarity(_));
         if needs_embedder && embedder.is_none() {
             return Err(source.lacks_embedder());
         }
-        Ok(Self { judge, embedder, rule })
+        Ok(Self { judge, embedder, sorter, rule })
     }
 
     /// Whether it asks a chat model and names none of its own.
     pub(crate) fn needs_grader(&self) -> bool {
-        self.judge.is_none() && !matches!(self.rule, Rule::Similarity(_))
+        self.judge.is_none() && !matches!(self.rule, Rule::Similarity(_) | Rule::Classes(_) | Rule::Webhook(_))
     }
 
     /// Who is asked, where the assertion says so.
@@ -146,6 +192,8 @@ impl Judged {
         match question {
             Question::Chat(_) => self.judge.as_ref(),
             Question::Vectors(_) => self.embedder.as_ref(),
+            Question::Classes(_) => self.sorter.as_ref(),
+            Question::Post { .. } => None,
         }
     }
 
@@ -157,6 +205,8 @@ impl Judged {
             Rule::Context(rule) => rule.next(evidence, replies),
             Rule::Relevance(rule) => rule.next(evidence, replies),
             Rule::Similarity(rule) => rule.next(evidence, replies),
+            Rule::Classes(rule) => rule.next(evidence, replies),
+            Rule::Webhook(rule) => rule.next(evidence, replies),
         }
     }
 }

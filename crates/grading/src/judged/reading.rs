@@ -10,6 +10,7 @@ pub(super) fn text(reply: &Reply) -> Result<&str, OffSchema> {
     match reply {
         Reply::Text(text) => Ok(text),
         Reply::Vectors(_) => Err(OffSchema("vectors instead of a text".to_owned())),
+        Reply::Classes(_) => Err(OffSchema("classes instead of a text".to_owned())),
     }
 }
 

@@ -100,6 +100,6 @@ pub(super) fn split(reply: &Reply, count: usize) -> Result<(&[f32], &[Vec<f32>])
             None => Err(OffSchema("no vectors".to_owned())),
         },
         Reply::Vectors(vectors) => Err(OffSchema(format!("{} vectors for {count} texts", vectors.len()))),
-        Reply::Text(_) => Err(OffSchema("a text instead of vectors".to_owned())),
+        Reply::Text(_) | Reply::Classes(_) => Err(OffSchema("no vectors".to_owned())),
     }
 }

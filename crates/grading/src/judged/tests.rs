@@ -3,7 +3,7 @@
 use pcs_domain::assertion::{Assertion, Verdict};
 use serde_json::{Map, Value, json};
 
-use super::{OffSchema, Question, Reply};
+use super::{Class, OffSchema, Question, Reply};
 use crate::assertion::{Check, Step, Subject};
 
 fn check(assertion: Value) -> Check {
@@ -214,4 +214,69 @@ fn without_a_judge_there_is_no_pass() {
     let subject =
         Subject { output: "o", latency_ms: 1, cost_micro_usd: None, finish_reason: None, variables: &variables };
     assert!(!kind.verdict(&subject).passed);
+}
+
+fn class(label: &str, score: f64, flagged: bool) -> Class {
+    Class { label: label.to_owned(), score, flagged }
+}
+
+#[test]
+fn a_moderation_fails_for_what_is_flagged_and_meant() {
+    let any = check(json!({ "type": "moderation" }));
+    assert!(any.is_judged() && !any.needs_grader());
+    assert_eq!(asked(&any, "out", &[]), Question::Classes("out".to_owned()));
+    let judge = any.judge(&asked(&any, "out", &[])).map(|judge| judge.id.clone());
+    assert_eq!(judge.as_deref(), Some("openai:omni-moderation-latest"));
+    let reply = [Reply::Classes(vec![class("hate", 0.1, false), class("violence", 0.9, true)])];
+    let flagged = verdict(&any, "out", &reply);
+    assert_eq!((flagged.passed, flagged.score, &*flagged.reason), (false, 0.0, "flagged: violence (0.900)"));
+    let hate = check(json!({ "type": "moderation", "value": ["hate"] }));
+    assert!(verdict(&hate, "out", &reply).passed);
+    assert!(verdict(&check(json!({ "type": "not-moderation" })), "out", &reply).passed);
+    assert!(step(&any, "out", &[said("fine")]).is_err());
+    assert!(refused(json!({ "type": "moderation", "value": "hate" })).contains("a list of categories"));
+}
+
+#[test]
+fn a_classifier_is_as_sure_as_its_threshold() {
+    let provider = json!({ "id": "huggingface:sentiment" });
+    let kind = |more: Value| {
+        let mut assertion = json!({ "type": "classifier", "provider": provider });
+        assertion.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        check(assertion)
+    };
+    let reply = [Reply::Classes(vec![class("Ann", 0.75, false), class("Bob", 0.25, false)])];
+    let named = kind(json!({ "value": "{{ name }}", "threshold": 0.7 }));
+    assert!(!named.needs_grader());
+    let passed = verdict(&named, "out", &reply);
+    assert_eq!((passed.passed, passed.score), (true, 0.75), "{passed:?}");
+    assert!(!verdict(&kind(json!({ "value": "Ann" })), "out", &reply).passed, "1 is the threshold where none is named");
+    assert!(verdict(&kind(json!({ "threshold": 0.75 })), "out", &reply).passed, "the surest counts");
+    for negated in ["classifier", "not-classifier"] {
+        let unknown = check(json!({ "type": negated, "provider": provider, "value": "Cid" }));
+        let unknown = verdict(&unknown, "out", &reply);
+        assert!(!unknown.passed && unknown.reason.contains("knows no class \"Cid\"; it knows Ann, Bob"), "{unknown:?}");
+    }
+    assert!(refused(json!({ "type": "classifier", "value": "Ann" })).contains("needs a model that sorts texts"));
+}
+
+#[test]
+fn a_webhook_gets_the_output_and_says_whether_it_passes() {
+    let kind = check(json!({ "type": "webhook", "value": "https://hooks.example/{{ name }}" }));
+    assert!(kind.is_judged() && !kind.needs_grader());
+    let Question::Post { url, body } = asked(&kind, "out", &[]) else { panic!("it posts") };
+    assert_eq!((&*url, &body["output"]), ("https://hooks.example/Ann", &json!("out")));
+    assert_eq!(body["context"]["vars"]["query"], "Who?");
+    let failed = verdict(&kind, "out", &[said(json!({ "pass": false, "score": 0.25, "reason": "no", "more": 1 }))]);
+    assert_eq!((failed.passed, failed.score, &*failed.reason), (false, 0.25, "no"));
+    assert!(verdict(&kind, "out", &[said(json!({ "pass": true }))]).passed);
+    for stray in [json!({}), json!({ "pass": "yes" }), json!({ "pass": true, "score": 7 }), json!("ok")] {
+        assert!(step(&kind, "out", &[said(&stray)]).is_err(), "{stray}");
+    }
+    for wrong in [json!({ "type": "webhook" }), json!({ "type": "webhook", "value": ["x"] })] {
+        assert!(refused(wrong).contains("the URL of a server"));
+    }
+    assert!(
+        refused(json!({ "type": "webhook", "value": "https://x", "provider": { "id": "echo" } })).contains("provider")
+    );
 }

@@ -22,7 +22,7 @@ use crate::openapi::{AssertionDoc, ModelSpecDoc};
 use crate::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
 
 /// The providers that workers know, and whether their ids need a model after the colon.
-const PROVIDERS: [(&str, bool); 7] = [
+const PROVIDERS: [(&str, bool); 8] = [
     ("echo", false),
     ("scripted", false),
     ("recorded", true),
@@ -30,6 +30,7 @@ const PROVIDERS: [(&str, bool); 7] = [
     ("anthropic", true),
     ("gemini", true),
     ("ollama", true),
+    ("huggingface", true),
 ];
 /// Longest address of a model, in bytes.
 const BASE_URL_BYTES_MAX: usize = 2_048;

@@ -202,7 +202,8 @@ mod tests {
         assert_eq!(
             chosen(&["xyz"]).unwrap_err(),
             "the suite has no model \"xyz\"\n  mend: the suite has small, openai:b, warm; others are `provider:model`, the \
-             provider one of echo, scripted, recorded, openai, anthropic, gemini, ollama"
+             provider one of echo, scripted, recorded, openai, anthropic, gemini, ollama, \
+             huggingface"
         );
     }
 
