@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pcs_tests::eventually;
 use pcs_tests::model_server::{Manner, ModelServer};
 use pcs_tests::system::TestSystem;
 use serde_json::{Value, json};
@@ -108,6 +109,28 @@ async fn a_judge_without_room_is_asked_again_and_the_model_is_not() {
     // No attempt failed: the judge was asked again within it.
     assert_eq!((&result["attempt"], &story["attempts"]), (&json!(1), &json!([])), "{story:#}");
     assert!(judge.calls().len() >= 2, "{:?}", judge.calls());
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_failed_for_its_judge_does_not_ask_the_model_again() {
+    let system = TestSystem::start().await;
+    let (model, judge) =
+        (ModelServer::start(Duration::ZERO, (1, 1)).await, ModelServer::start(Duration::ZERO, (1, 1)).await);
+    judge.behave(Manner::Down);
+    let card = system.card("Paid once", "{{q}}", json!([case("listen")])).await;
+    let rubric = json!({ "type": "llm-rubric", "rubric_prompt": "{\"pass\": true, \"reason\": \"{{ output }}\"}",
+                         "provider": judge.model("judge") });
+    // A judge in a set is asked as one outside.
+    let set = json!([{ "type": "assert-set", "value": [{ "type": "contains", "value": "listen" }, rubric] }]);
+    let run = system.run(&json!({ "card_id": card, "models": [model.model("m")], "assertions": set })).await;
+    eventually("the judge was asked three times", || async { (judge.calls().len() >= 3).then_some(()) }).await;
+    judge.behave(Manner::Answers);
+    let ended = system.ended(&run).await;
+    let result = &system.results(&run).await[0];
+    assert_eq!(ended["totals"]["passed"], 1, "{result:#}");
+    assert_eq!((model.calls().len(), &result["attempt"]), (1, &json!(2)), "{result:#}");
+    assert_eq!(verdict(result, "assert-set")["judgements"][0]["model"], "openai:judge", "{result:#}");
     system.stop().await;
 }
 

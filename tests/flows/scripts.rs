@@ -116,7 +116,7 @@ async fn code_that_can_not_be_read_is_refused_before_anything_runs() {
                 json!({ "type": "assert-set", "value": [{ "type": "llm-rubric", "value": "x" }] }),
             ),
             "invalid_assertion",
-            "ask no model",
+            "asks a judge",
         ),
         (
             run(json!({ "id": "echo", "transform": "output." }), json!({ "type": "is-json" })),

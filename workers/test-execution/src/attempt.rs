@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pcs_domain::assertion::{Grade, Verdict};
+use pcs_domain::assertion::Grade;
 use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::{Check, Subject, Transform, conclude, grade, grader_version, variables};
+use pcs_grading::{Check, OffSchema, Reply, Step, Subject, Transform, conclude, grade, grader_version, variables};
 use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
 use tracing::Instrument;
 
 use crate::judging::{Judging, Unjudged};
+use crate::kept::Kept;
 use crate::plans::{CompiledPlan, compile_checks};
 
 /// Time beyond the call's in which an attempt has to be over, grading included; then it is stopped.
@@ -74,17 +75,40 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 impl Prepared<'_> {
-    /// Makes the attempt; whatever happens is an outcome.
-    pub(crate) async fn attempt(&self, gateway: &Gateway) -> Outcome {
+    /// Makes the attempt; whatever happens is an outcome. An answer that is kept is graded instead of asked for, and one
+    /// that can't be graded is kept.
+    pub(crate) async fn attempt(&self, gateway: &Gateway, kept: Option<&Kept>) -> Outcome {
         let limit = self.limit();
-        let ended = tokio::time::timeout(limit, self.ask_and_grade(gateway)).await;
+        let ended = tokio::time::timeout(limit, self.ask_and_grade(gateway, kept)).await;
         ended.unwrap_or_else(|_| {
             let error = format!("the attempt took more than {} s and was stopped", limit.as_secs());
             failed(Failure { class: FailureClass::Timeout, error })
         })
     }
 
-    async fn ask_and_grade(&self, gateway: &Gateway) -> Outcome {
+    async fn ask_and_grade(&self, gateway: &Gateway, kept: Option<&Kept>) -> Outcome {
+        let execution = self.key.execution_id;
+        let answer = match kept.and_then(|kept| kept.take(execution)) {
+            Some(answer) => answer,
+            None => match self.ask(gateway).await {
+                Ok(answer) => answer,
+                Err(outcome) => return outcome,
+            },
+        };
+        let judged = self.checks().any(Check::is_judged);
+        if let Some(kept) = kept.filter(|_| judged) {
+            // Until there is a verdict: the attempt may be stopped for its time.
+            kept.keep(execution, answer.clone());
+        }
+        let outcome = self.grade(gateway, answer).await;
+        if let (Some(kept), Outcome::Finished { .. }) = (kept, &outcome) {
+            drop(kept.take(execution));
+        }
+        outcome
+    }
+
+    /// What the model says, or the outcome without it.
+    async fn ask(&self, gateway: &Gateway) -> Result<Answer, Outcome> {
         let request = ChatRequest {
             model: self.model,
             prompt: &self.prompt,
@@ -96,13 +120,12 @@ impl Prepared<'_> {
         match gateway.call(&request).instrument(exported.clone()).await {
             Ok(answer) => {
                 pcs_traces::end_call(&exported, Ok((answer.input_tokens, answer.output_tokens)));
-                drop(exported);
-                self.grade(gateway, answer).await
+                Ok(answer)
             }
             Err(error) => {
                 pcs_traces::end_call(&exported, Err(error.class.name()));
                 let retry_after_ms = error.retry_after.map(millis);
-                Outcome::Failed { failure: error.into(), retry_after_ms }
+                Err(Outcome::Failed { failure: error.into(), retry_after_ms })
             }
         }
     }
@@ -156,26 +179,34 @@ impl Prepared<'_> {
             Judging { gateway, grader: self.plan.grader.as_ref(), key: self.key, variables: &self.case.input };
         let mut verdicts = Vec::new();
         for (place, check) in self.checks().enumerate() {
-            let verdict = if check.runs_code() && !check.is_judged() {
-                self.said_by_code(place, answer).await.map_err(|error| Unjudged::of(FailureClass::Grading, error))?
-            } else {
-                judging.verdict(check, &subject).await?
+            let subject = &subject;
+            let step = |replies: Vec<Reply>| async move {
+                match check.runs_code() {
+                    false => Ok(check.step(subject, &replies)),
+                    true => self.step_apart(place, answer, replies).await,
+                }
             };
-            verdicts.push(verdict);
+            verdicts.push(judging.verdict(step).await?);
         }
         Ok(conclude(self.case, self.plan.threshold, verdicts))
     }
 
-    /// The verdict of the check at this place, which runs code.
-    async fn said_by_code(&self, place: usize, answer: &Answer) -> Result<Verdict, String> {
+    /// What the check at this place, which runs code, needs after these replies.
+    async fn step_apart(
+        &self,
+        place: usize,
+        answer: &Answer,
+        replies: Vec<Reply>,
+    ) -> Result<Result<Step, OffSchema>, Unjudged> {
         let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
         let answer = answer.clone();
-        let said = apart(move || {
+        let reached = apart(move || {
             let variables = variables(&case);
             let check = plan.run_checks().iter().chain(checks.iter()).nth(place)?;
-            Some(check.verdict(&Subject::of(&answer, &variables)))
+            Some(check.step(&Subject::of(&answer, &variables), &replies))
         });
-        said.await?.ok_or_else(|| "there is no such check".to_owned())
+        let reached = reached.await.and_then(|reached| reached.ok_or_else(|| "there is no such check".to_owned()));
+        reached.map_err(|error| Unjudged::of(FailureClass::Grading, error))
     }
 
     fn grader_version(&self) -> String {

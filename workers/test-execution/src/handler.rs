@@ -16,6 +16,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::attempt;
+use crate::kept::Kept;
 use crate::place::{self, Place};
 use crate::plans::{CompiledPlan, Plans};
 use crate::private::PrivateSession;
@@ -32,6 +33,7 @@ pub struct TestExecution {
     plans: Plans,
     worker: String,
     working: Working,
+    kept: Kept,
 }
 
 /// What came of a job.
@@ -78,7 +80,7 @@ impl TestExecution {
     #[must_use]
     pub fn new(bus: Bus, gateway: Arc<Gateway>, worker: String) -> Self {
         let (plans, reports) = (Plans::new(bus.clone()), Reports::start(bus.clone()));
-        Self { plans, reports, bus, gateway, worker, working: Working::default() }
+        Self { plans, reports, bus, gateway, worker, working: Working::default(), kept: Kept::default() }
     }
 
     async fn work(&self, ticket: Ticket, job: &Job, exported: &Span) -> Result<(), Obstacle> {
@@ -121,6 +123,8 @@ impl TestExecution {
         };
         // What a data subject's case brought is not kept for others.
         let content = (plan.cache && !is_private).then(|| place::content(ticket, case, &prepared));
+        // A data subject's answer stays nowhere longer than its attempt.
+        let kept = (!is_private).then_some(&self.kept);
         let place = if ticket.limited || ask_first {
             place::place(&self.bus, ticket, &self.worker, &prepared, content.as_deref()).await?
         } else {
@@ -129,9 +133,9 @@ impl TestExecution {
         Ok(match place {
             Place::Snoozed => None,
             Place::Answered(answer) => Some(Attempted::of(prepared.grade(&self.gateway, answer).await)),
-            Place::NotAsked => Some(Attempted::of(prepared.attempt(&self.gateway).await)),
+            Place::NotAsked => Some(Attempted::of(prepared.attempt(&self.gateway, kept).await)),
             Place::Reserved => {
-                let outcome = prepared.attempt(&self.gateway).await;
+                let outcome = prepared.attempt(&self.gateway, kept).await;
                 Some(Attempted { outcome, reserved: true, content })
             }
         })

@@ -6,7 +6,7 @@ use pcs_domain::assertion::{Judgement, Verdict};
 use pcs_domain::execution::{Failure, FailureClass};
 use pcs_domain::limits::JUDGEMENT_BYTES_MAX;
 use pcs_domain::model::ModelSpec;
-use pcs_grading::{Check, Class, Question, Reply, Step, Subject};
+use pcs_grading::{Class, OffSchema, Question, Reply, Step};
 use pcs_providers::{CallError, CallKey, ChatRequest, Classes, ClassifyRequest, EmbedRequest, Gateway, call_deadline};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(20);
 const WEBHOOK_TIME_MAX: Duration = Duration::from_secs(5);
 /// What a webhook is called where a judge's model stands.
 const WEBHOOK: &str = "webhook";
-/// Most questions that one assertion asks: the kind with the most asks two for each of 20 criteria.
-const QUESTIONS_MAX: usize = 50;
+/// Most questions that one assertion asks: a single kind asks 40 at most, a set as many as its members do.
+const QUESTIONS_MAX: usize = 200;
 
 /// Who is asked, and what for.
 pub(crate) struct Judging<'a> {
@@ -48,24 +48,29 @@ impl Unjudged {
 }
 
 impl Judging<'_> {
-    /// The verdict of a check, after asking whom it asks.
+    /// The verdict of a check, after asking whom it asks; `step` says what it needs after these replies.
     ///
     /// # Errors
     /// Where a judge does not answer, or not in the form that it is asked for: that is no verdict.
-    pub(crate) async fn verdict(&self, check: &Check, subject: &Subject<'_>) -> Result<Verdict, Unjudged> {
+    pub(crate) async fn verdict<F>(&self, step: impl Fn(Vec<Reply>) -> F) -> Result<Verdict, Unjudged>
+    where
+        F: Future<Output = Result<Result<Step, OffSchema>, Unjudged>>,
+    {
         let mut replies: Vec<Reply> = Vec::new();
         let mut judgements = Vec::new();
         // How often the judge has answered this question off its schema.
         let mut strays = 0;
+        let mut next = step(replies.clone()).await?;
         loop {
-            let question = match check.step(subject, &replies) {
+            let (question, judge) = match next {
                 Ok(Step::Done(verdict)) => return Ok(Verdict { judgements, ..verdict }),
-                Ok(Step::Ask(question)) => question,
+                Ok(Step::Ask(question, judge)) => (question, judge),
                 Err(error) => {
                     strays += 1;
                     if strays == CALLS_PER_QUESTION_MAX || replies.pop().is_none() {
                         return Err(Unjudged::of(FailureClass::MalformedResponse, error.to_string()));
                     }
+                    next = step(replies.clone()).await?;
                     continue;
                 }
             };
@@ -73,22 +78,27 @@ impl Judging<'_> {
                 let message = format!("an assertion asks more than {QUESTIONS_MAX} questions");
                 return Err(Unjudged::of(FailureClass::Grading, message));
             }
-            let judge = self.judge(check, &question)?;
+            let judge = self.judge(&question, judge.as_deref())?;
             let (reply, judgement) = self.ask(judge, &question, judgements.len()).await?;
             replies.push(reply);
             judgements.push(judgement);
-            if check.step(subject, &replies).is_ok() {
+            next = step(replies.clone()).await?;
+            if next.is_ok() {
                 strays = 0;
             }
         }
     }
 
     /// Who is asked; a webhook's address is in its question.
-    fn judge<'b>(&'b self, check: &'b Check, question: &Question) -> Result<Option<&'b ModelSpec>, Unjudged> {
+    fn judge<'b>(
+        &'b self,
+        question: &Question,
+        named: Option<&'b ModelSpec>,
+    ) -> Result<Option<&'b ModelSpec>, Unjudged> {
         if matches!(question, Question::Post { .. }) {
             return Ok(None);
         }
-        let judge = check.judge(question).or(self.grader);
+        let judge = named.or(self.grader);
         let message = "an assertion asks a judge, and neither it nor the run names one";
         judge.map(Some).ok_or_else(|| Unjudged::of(FailureClass::Grading, message))
     }

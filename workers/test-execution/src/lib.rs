@@ -6,6 +6,7 @@
 mod handler;
 mod attempt;
 mod judging;
+mod kept;
 mod place;
 mod working;
 mod plans;

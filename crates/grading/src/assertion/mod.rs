@@ -48,7 +48,7 @@ pub(crate) use self::source::{Source, resolved};
 use self::sql::Sql;
 use self::wording::Wording;
 use self::xml::Xml;
-use crate::judged::{self, Evidence, Judged, Obstacle, OffSchema, Progress, Question, Reply};
+use crate::judged::{self, Judged, OffSchema, Question, Reply};
 
 /// Every kind of assertion; each can have `not-` in front.
 pub const KNOWN_KINDS: &[&str] = &[
@@ -169,8 +169,8 @@ enum Rule {
 /// What an assertion needs next, to come to its verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// A model's answer.
-    Ask(Question),
+    /// The answer of a model to this question: of the one that the assertion names, or else of the run's grader.
+    Ask(Question, Option<Box<ModelSpec>>),
     /// Nothing more.
     Done(Verdict),
 }
@@ -182,7 +182,14 @@ pub(crate) struct Finding {
 }
 
 /// A finding, or why there is none: then the verdict is failed, with `not-` and without.
-type Evaluation = Result<Finding, String>;
+pub(crate) type Evaluation = Result<Finding, String>;
+
+/// How far an assertion has come with the replies that it has.
+pub(crate) enum Reached {
+    Ask(Question, Option<Box<ModelSpec>>),
+    /// What its rule finds before it is negated, and how well it holds where that is measured.
+    Found(Evaluation, Option<f64>),
+}
 
 impl Check {
     /// Checks and compiles an assertion.
@@ -245,7 +252,11 @@ impl Check {
     /// Whether a model has to be asked before there is a verdict.
     #[must_use]
     pub fn is_judged(&self) -> bool {
-        matches!(self.rule, Rule::Judged(_))
+        match &self.rule {
+            Rule::Judged(_) => true,
+            Rule::Set(set) => set.members().iter().any(Self::is_judged),
+            _ => false,
+        }
     }
 
     /// Whether users' code is run for its verdict, which may take seconds.
@@ -253,7 +264,7 @@ impl Check {
     pub fn runs_code(&self) -> bool {
         let is_code = match &self.rule {
             Rule::Code(_) => true,
-            Rule::Set(set) => set.runs_code(),
+            Rule::Set(set) => set.members().iter().any(Self::runs_code),
             _ => false,
         };
         is_code || self.transform.is_some()
@@ -262,15 +273,20 @@ impl Check {
     /// Whether it needs the run's grader: it asks a model, and names none of its own.
     #[must_use]
     pub fn needs_grader(&self) -> bool {
-        matches!(&self.rule, Rule::Judged(rule) if rule.needs_grader())
+        match &self.rule {
+            Rule::Judged(rule) => rule.needs_grader(),
+            Rule::Set(set) => set.members().iter().any(Self::needs_grader),
+            _ => false,
+        }
     }
 
-    /// The model that the assertion names for a question; the run's grader where it names none.
+    /// The models that it names, each of which it may ask.
     #[must_use]
-    pub fn judge(&self, question: &Question) -> Option<&ModelSpec> {
+    pub fn models(&self) -> Vec<&ModelSpec> {
         match &self.rule {
-            Rule::Judged(rule) => rule.asked(question),
-            _ => None,
+            Rule::Judged(rule) => rule.models(),
+            Rule::Set(set) => set.members().iter().flat_map(Self::models).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -279,25 +295,20 @@ impl Check {
     /// # Errors
     /// [`OffSchema`] where the last reply is not of the form that was asked for; the question may be asked again.
     pub fn step(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Step, OffSchema> {
-        let Rule::Judged(rule) = &self.rule else { return Ok(Step::Done(self.verdict(subject))) };
-        let output = match seen(self.transform.as_ref(), subject) {
-            Ok(output) => output,
-            Err(why) => return Ok(Step::Done(self.concluded(Err(why), None))),
-        };
-        let evidence = Evidence { output: &output, variables: subject.variables };
-        match rule.next(evidence, replies) {
-            Ok(Progress::Ask(question)) => Ok(Step::Ask(question)),
-            Ok(Progress::Known(finding, score)) => Ok(Step::Done(self.concluded(Ok(finding), Some(score)))),
-            Err(Obstacle::Lacking(why)) => Ok(Step::Done(self.concluded(Err(why), None))),
-            Err(Obstacle::OffSchema(error)) => Err(error),
-        }
+        Ok(match self.reached(subject, replies)? {
+            Reached::Ask(question, judge) => Step::Ask(question, judge),
+            Reached::Found(evaluation, measured) => Step::Done(self.concluded(evaluation, measured)),
+        })
     }
 
     /// What the assertion says about an output; what can't be evaluated is a failed verdict that says why.
     #[must_use]
     pub fn verdict(&self, subject: &Subject<'_>) -> Verdict {
-        let (evaluation, measured) = self.evaluated(subject);
-        self.concluded(evaluation, measured)
+        match self.reached(subject, &[]) {
+            Ok(Reached::Found(evaluation, measured)) => self.concluded(evaluation, measured),
+            Ok(Reached::Ask(..)) => self.unevaluated("it asks a model, and none was asked".to_owned()),
+            Err(error) => self.unevaluated(error.to_string()),
+        }
     }
 
     /// The failed verdict about an output that there is nothing to see of, for this reason.
@@ -306,14 +317,23 @@ impl Check {
         self.concluded(Err(why), None)
     }
 
-    /// What its rule finds before it is negated, and how well it holds where that is measured.
-    fn evaluated(&self, subject: &Subject<'_>) -> (Evaluation, Option<f64>) {
-        match seen(self.transform.as_ref(), subject) {
-            Ok(output) => self.found(&Subject { output: &output, ..*subject }),
-            Err(why) => (Err(why), None),
+    fn reached(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Reached, OffSchema> {
+        let output = match seen(self.transform.as_ref(), subject) {
+            Ok(output) => output,
+            Err(why) => return Ok(Reached::Found(Err(why), None)),
+        };
+        let subject = Subject { output: &output, ..*subject };
+        match &self.rule {
+            Rule::Judged(rule) => rule.reached(&subject, replies),
+            Rule::Set(set) => set.reached(&subject, replies),
+            _ => {
+                let (evaluation, measured) = self.found(&subject);
+                Ok(Reached::Found(evaluation, measured))
+            }
         }
     }
 
+    /// What a rule says that needs nothing but the output.
     fn found(&self, subject: &Subject<'_>) -> (Evaluation, Option<f64>) {
         // Of kinds that measure how well; the others hold or not.
         let mut measured = None;
@@ -342,11 +362,7 @@ impl Check {
                 measured = score;
                 finding
             }),
-            Rule::Set(rule) => rule.evaluate(subject).map(|(finding, score)| {
-                measured = Some(score);
-                finding
-            }),
-            Rule::Judged(_) => Err("it asks a model, and none was asked".to_owned()),
+            Rule::Set(_) | Rule::Judged(_) => Err("it asks a model, and none was asked".to_owned()),
         };
         (evaluation, measured)
     }

@@ -4,9 +4,10 @@ use pcs_domain::assertion::{Assertion, Verdict};
 use serde_json::Value;
 
 use super::source::Source;
-use super::{AssertionError, Check, Finding, NOT, Subject};
+use super::{AssertionError, Check, Finding, NOT, Reached, Subject};
 use crate::excerpt::cut;
 use crate::grade::{ROUNDING, weighted_mean};
+use crate::judged::{OffSchema, Reply};
 
 /// What a set is called.
 pub(super) const KIND: &str = "assert-set";
@@ -14,7 +15,7 @@ pub(super) const KIND: &str = "assert-set";
 const MEMBERS_MAX: usize = 100;
 /// Most members that a reason names.
 const NAMED_MAX: usize = 5;
-const NEEDS: &str = "a list of assertions that are no sets and ask no model";
+const NEEDS: &str = "a list of assertions that are no sets";
 
 const NO_METRIC: &str = "assertions without a metric of their own: name the metric at the set";
 
@@ -42,33 +43,47 @@ impl Set {
             return Err(source.wrong_value(NO_METRIC));
         }
         let members = Check::compile_all(&members)?;
-        if members.iter().any(Check::is_judged) {
-            return Err(source.wrong_value(NEEDS));
-        }
         let threshold = source.assertion.threshold.map(|_| source.threshold()).transpose()?;
         Ok(Self { members, threshold })
     }
 
-    pub(super) fn runs_code(&self) -> bool {
-        self.members.iter().any(Check::runs_code)
+    pub(super) fn members(&self) -> &[Check] {
+        &self.members
     }
 
-    /// The finding, and the weighted mean of the members' scores.
-    pub(super) fn evaluate(&self, subject: &Subject<'_>) -> Result<(Finding, f64), String> {
+    /// What the next member asks that asks somebody; else the finding, and the weighted mean of the members' scores.
+    pub(super) fn reached(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Reached, OffSchema> {
         let mut is_known = true;
-        let concluded = |member: &Check| {
-            let (evaluation, measured) = member.evaluated(subject);
+        let mut left = replies;
+        let mut verdicts = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            let (taken, reached) = settled(member, subject, left)?;
+            let Reached::Found(evaluation, measured) = reached else { return Ok(reached) };
+            left = left.get(taken..).unwrap_or_default();
             is_known &= evaluation.is_ok();
-            member.concluded(evaluation, measured)
-        };
-        let verdicts: Vec<Verdict> = self.members.iter().map(concluded).collect();
+            verdicts.push(member.concluded(evaluation, measured));
+        }
         let score = weighted_mean(&verdicts);
         let all = verdicts.iter().all(|verdict| verdict.passed || verdict.weight == 0.0);
         let holds = self.threshold.map_or(all, |least| score >= least - ROUNDING);
         let fact = fact(&verdicts);
         // A member that could not look is no evidence that the set does not hold: `not-` must not make a pass of it.
-        if holds || is_known { Ok((Finding { holds, fact }, score)) } else { Err(fact) }
+        if holds || is_known {
+            Ok(Reached::Found(Ok(Finding { holds, fact }), Some(score)))
+        } else {
+            Ok(Reached::Found(Err(fact), None))
+        }
     }
+}
+
+/// How far a member comes, and how many of the replies are its own: no more than it needs.
+fn settled(member: &Check, subject: &Subject<'_>, replies: &[Reply]) -> Result<(usize, Reached), OffSchema> {
+    for taken in 0..replies.len() {
+        if let found @ Reached::Found(..) = member.reached(subject, replies.get(..taken).unwrap_or_default())? {
+            return Ok((taken, found));
+        }
+    }
+    Ok((replies.len(), member.reached(subject, replies)?))
 }
 
 /// What the members say, of which those that missed are named.

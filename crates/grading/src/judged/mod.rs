@@ -25,7 +25,7 @@ use self::relevance::Relevance;
 use self::rubric::Rubric;
 use self::similarity::Similarity;
 use self::webhook::Webhook;
-use crate::assertion::{AssertionError, Finding, Source};
+use crate::assertion::{AssertionError, Finding, Reached, Source, Subject};
 
 /// The kinds that ask a model; each can have `not-` in front.
 pub(crate) const KINDS: [&str; 16] = [
@@ -188,7 +188,7 @@ impl Judged {
     }
 
     /// Who is asked, where the assertion says so.
-    pub(crate) fn asked(&self, question: &Question) -> Option<&ModelSpec> {
+    fn asked(&self, question: &Question) -> Option<&ModelSpec> {
         match question {
             Question::Chat(_) => self.judge.as_ref(),
             Question::Vectors(_) => self.embedder.as_ref(),
@@ -197,8 +197,26 @@ impl Judged {
         }
     }
 
-    /// What comes after these replies.
-    pub(crate) fn next(&self, evidence: Evidence<'_>, replies: &[Reply]) -> Next {
+    /// The models that it names.
+    pub(crate) fn models(&self) -> Vec<&ModelSpec> {
+        [&self.judge, &self.embedder, &self.sorter].into_iter().flatten().collect()
+    }
+
+    /// How far it has come with these replies.
+    pub(crate) fn reached(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Reached, OffSchema> {
+        let evidence = Evidence { output: subject.output, variables: subject.variables };
+        match self.next(evidence, replies) {
+            Ok(Progress::Ask(question)) => {
+                let judge = self.asked(&question).cloned().map(Box::new);
+                Ok(Reached::Ask(question, judge))
+            }
+            Ok(Progress::Known(finding, score)) => Ok(Reached::Found(Ok(finding), Some(score))),
+            Err(Obstacle::Lacking(why)) => Ok(Reached::Found(Err(why), None)),
+            Err(Obstacle::OffSchema(error)) => Err(error),
+        }
+    }
+
+    fn next(&self, evidence: Evidence<'_>, replies: &[Reply]) -> Next {
         match &self.rule {
             Rule::Rubric(rule) => rule.next(evidence, replies),
             Rule::Category(rule) => rule.next(evidence, replies),

@@ -32,7 +32,7 @@ fn said(text: impl ToString) -> Reply {
 
 fn asked(check: &Check, output: &str, replies: &[Reply]) -> Question {
     match step(check, output, replies).unwrap() {
-        Step::Ask(question) => question,
+        Step::Ask(question, _) => question,
         Step::Done(verdict) => panic!("it knows already: {verdict:?}"),
     }
 }
@@ -47,7 +47,7 @@ fn chat(question: &Question) -> Vec<(String, String)> {
 fn verdict(check: &Check, output: &str, replies: &[Reply]) -> Verdict {
     match step(check, output, replies).unwrap() {
         Step::Done(verdict) => verdict,
-        Step::Ask(question) => panic!("it asks once more: {question:?}"),
+        Step::Ask(question, _) => panic!("it asks once more: {question:?}"),
     }
 }
 
@@ -183,7 +183,7 @@ fn similarity_is_the_best_of_several_texts() {
     assert!(!kind.needs_grader());
     let question = asked(&kind, "Anna", &[]);
     assert_eq!(question, Question::Vectors(vec!["Anna".into(), "Ann".into(), "Bob".into()]));
-    assert_eq!(kind.judge(&question).unwrap().id, "openai:e");
+    assert!(matches!(step(&kind, "Anna", &[]), Ok(Step::Ask(_, Some(judge))) if judge.id == "openai:e"));
     let near = [Reply::Vectors(vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.1]])];
     let found = verdict(&kind, "Anna", &near);
     assert!(found.passed && found.score > 0.99, "{found:?}");
@@ -216,6 +216,13 @@ fn without_a_judge_there_is_no_pass() {
     assert!(!kind.verdict(&subject).passed);
 }
 
+fn judge(check: &Check, replies: &[Reply]) -> Option<String> {
+    match step(check, "out", replies).unwrap() {
+        Step::Ask(_, judge) => judge.map(|judge| judge.id),
+        Step::Done(verdict) => panic!("it knows already: {verdict:?}"),
+    }
+}
+
 fn class(label: &str, score: f64, flagged: bool) -> Class {
     Class { label: label.to_owned(), score, flagged }
 }
@@ -225,8 +232,7 @@ fn a_moderation_fails_for_what_is_flagged_and_meant() {
     let any = check(json!({ "type": "moderation" }));
     assert!(any.is_judged() && !any.needs_grader());
     assert_eq!(asked(&any, "out", &[]), Question::Classes("out".to_owned()));
-    let judge = any.judge(&asked(&any, "out", &[])).map(|judge| judge.id.clone());
-    assert_eq!(judge.as_deref(), Some("openai:omni-moderation-latest"));
+    assert_eq!(judge(&any, &[]).as_deref(), Some("openai:omni-moderation-latest"));
     let reply = [Reply::Classes(vec![class("hate", 0.1, false), class("violence", 0.9, true)])];
     let flagged = verdict(&any, "out", &reply);
     assert_eq!((flagged.passed, flagged.score, &*flagged.reason), (false, 0.0, "flagged: violence (0.900)"));
@@ -279,4 +285,38 @@ fn a_webhook_gets_the_output_and_says_whether_it_passes() {
     assert!(
         refused(json!({ "type": "webhook", "value": "https://x", "provider": { "id": "echo" } })).contains("provider")
     );
+}
+
+#[test]
+fn a_set_asks_for_its_members_one_after_the_other() {
+    let members = json!([
+        { "type": "contains", "value": "Ann" },
+        { "type": "llm-rubric", "value": "kind", "provider": { "id": "openai:one" } },
+        { "type": "g-eval", "value": "short" },
+        { "type": "moderation" },
+    ]);
+    let set = check(json!({ "type": "assert-set", "value": members }));
+    assert!(set.is_judged() && set.needs_grader());
+    let named: Vec<&str> = set.models().into_iter().map(|model| model.id.as_str()).collect();
+    assert_eq!(named, ["openai:one", "openai:omni-moderation-latest"]);
+    let mut replies = Vec::new();
+    let yes = said(json!({ "pass": true, "reason": "is kind" }));
+    let steps = said(json!({ "steps": ["count"] }));
+    let good = said(json!({ "score": 9, "reason": "short" }));
+    let calm = Reply::Classes(vec![class("hate", 0.1, false)]);
+    for (asked, reply) in [(Some("openai:one"), yes), (None, steps), (None, good)] {
+        assert_eq!(judge(&set, &replies).as_deref(), asked);
+        replies.push(reply);
+    }
+    assert_eq!(judge(&set, &replies).as_deref(), Some("openai:omni-moderation-latest"));
+    assert!(step(&set, "out", &[&*replies, &[said("off")]].concat()).is_err());
+    replies.push(calm);
+    let missed = verdict(&set, "out", &replies);
+    assert!(
+        !missed.passed && missed.reason.starts_with("1 of 4 assertions of the set do not hold: contains"),
+        "{missed:?}"
+    );
+    assert!(verdict(&set, "Ann", &replies).passed);
+    assert!(verdict(&check(json!({ "type": "not-assert-set", "value": members })), "out", &replies).passed);
+    assert!(!check(json!({ "type": "assert-set", "value": [members[1]] })).needs_grader());
 }

@@ -290,8 +290,7 @@ fn wrong_with_assertion(assertion: &Assertion, has_grader: bool) -> Result<(), S
     if check.needs_grader() && !has_grader {
         return Err(format!("{} asks a judge: give the run a grader, or the assertion a provider", assertion.kind));
     }
-    let judges = assertion.provider.as_deref().into_iter();
-    match judges.filter_map(wrong_with).next() {
+    match check.models().into_iter().find_map(wrong_with) {
         Some(message) => Err(format!("its provider can't be asked: {message}")),
         None => Ok(()),
     }
