@@ -8,7 +8,7 @@ use pcs_domain::prompt_card::TestCase;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::assertion::{Check, Subject};
+use crate::assertion::{Check, Seen, Subject};
 
 /// The name under which assertions find the case's expected output.
 const EXPECTED_OUTPUT: &str = "expected_output";
@@ -19,7 +19,8 @@ const VERSION_DIGITS: usize = 16;
 /// How far below its threshold a score may be by rounding: seven verdicts of weight 0.1 are 0.7 of ten.
 pub(crate) const ROUNDING: f64 = 1e-9;
 
-/// Grades an answer by a run's checks and a case's own, which both are compiled once and used often.
+/// Grades an answer, of which a transform may let something else be seen than its text, by a run's checks and a case's
+/// own, which both are compiled once and used often.
 ///
 /// The score is the weighted mean of the verdicts' scores, and 1 where there are none. With a threshold (the case's,
 /// else the run's) the case passes by its score; without, every verdict of a weight above 0 has to pass.
@@ -29,10 +30,10 @@ pub fn grade(
     run_checks: &[Check],
     case_checks: &[Check],
     run_threshold: Option<f64>,
-    answer: &Answer,
+    (answer, seen): (&Answer, &Seen<'_>),
 ) -> Grade {
     let variables = variables(case);
-    let subject = Subject::of(answer, &variables);
+    let subject = Subject::of(answer, &variables).with(seen);
     let verdicts = run_checks.iter().chain(case_checks).map(|check| check.verdict(&subject)).collect();
     conclude(case, run_threshold, verdicts)
 }
@@ -133,7 +134,13 @@ mod tests {
         let list = weights.iter().enumerate().map(|(index, weight)| {
             json!({ "type": "equals", "value": if index < good { "18" } else { "19" }, "weight": weight })
         });
-        let grade = grade(&case(case_threshold), &[], &checks(list.collect()), run_threshold, &answer("18"));
+        let grade = grade(
+            &case(case_threshold),
+            &[],
+            &checks(list.collect()),
+            run_threshold,
+            (&answer("18"), &Seen::text("18")),
+        );
         assert_eq!(grade.verdicts.len(), weights.len());
         (grade.passed, grade.score)
     }
@@ -170,7 +177,7 @@ mod tests {
             &[],
             &checks(json!([{ "type": "equals", "value": "x", "weight": 0 }])),
             None,
-            &answer("18"),
+            (&answer("18"), &Seen::text("18")),
         );
         assert!(grade.passed && !grade.verdicts[0].passed);
     }
@@ -185,7 +192,7 @@ mod tests {
     fn the_runs_verdicts_come_first_and_all_see_the_expected_output() {
         let run = checks(json!([{ "type": "latency", "threshold": 5 }]));
         let own = checks(json!([{ "type": "numeric", "value": "{{ expected_output }}" }]));
-        let grade = grade(&case(None), &run, &own, None, &answer("A: 18"));
+        let grade = grade(&case(None), &run, &own, None, (&answer("A: 18"), &Seen::text("A: 18")));
         let kinds: Vec<&str> = grade.verdicts.iter().map(|verdict| verdict.kind.as_str()).collect();
         assert_eq!((kinds, grade.passed), (vec!["latency", "numeric"], true));
     }

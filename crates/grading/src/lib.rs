@@ -11,7 +11,7 @@ pub mod judged;
 pub mod lint;
 mod excerpt;
 
-pub use assertion::{AssertionError, Check, KNOWN_KINDS, Step, Subject, Transform};
+pub use assertion::{AssertionError, Check, KNOWN_KINDS, Seen, Step, Subject, Transform};
 pub use grade::{conclude, grade, grader_version, variables};
 pub use judged::{Class, OffSchema, Question, Reply};
 pub use lint::{Lint, Remark, RemarkKind};

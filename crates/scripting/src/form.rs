@@ -47,6 +47,21 @@ fn is_parsed(program: String) -> Result<bool, ScriptError> {
 }
 
 impl Form {
+    /// The code of a function of these names that has the script's value, for code around it.
+    pub(crate) fn function(&self, names: &str) -> String {
+        let Self { manner, code } = self;
+        match manner {
+            Manner::Expression => {
+                format!(
+                    "(({names}) => {{ const said = ({code}\n); return typeof said === 'function' ? said({names}) : said }})"
+                )
+            }
+            // It takes the parameters for its variables.
+            Manner::Statements => format!("(({names}) => eval({}))", serde_json::Value::from(code.as_str())),
+            Manner::Body => format!("(({names}) => {{ {code}\n}})"),
+        }
+    }
+
     /// The program whose value is the script's. The code keeps its own lines: it begins on the first one.
     pub(crate) fn program(&self) -> String {
         let Self { manner, code } = self;

@@ -71,6 +71,14 @@ impl Script {
         Ok(Self { form: form::of(code)? })
     }
 
+    /// The code of a script that does this one first, and then the other with its value as `output`; both know `context`.
+    #[must_use]
+    pub fn then(&self, next: &Self) -> String {
+        const NAMES: &str = "output, context";
+        let (first, second) = (self.form.function(NAMES), next.form.function(NAMES));
+        format!("(async () => {second}(await {first}(output, context), context))()")
+    }
+
     /// Evaluates it with these values.
     ///
     /// # Errors

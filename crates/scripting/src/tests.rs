@@ -48,6 +48,25 @@ fn a_line_of_statements_has_the_value_of_its_last_one() {
 }
 
 #[test]
+fn one_script_is_done_after_the_other_however_they_are_written() {
+    let forms = [
+        ("JSON.parse(output)", "output.n + context.vars.list.length"),
+        ("const o = JSON.parse(output); return o;", "const n = output.n; return n + 2"),
+        ("(output) => JSON.parse(output) // why", "(o, context) => o.n + context.vars.list[1]"),
+        ("const o = JSON.parse(output); o", "const n = output.n; n + 2"),
+        ("async (output) => JSON.parse(output)", "async function (o) { return o.n + 2 }"),
+    ];
+    let context = json!({ "vars": { "list": [1, 2] } });
+    for (first, _) in forms {
+        for (_, second) in forms {
+            let both = Script::compile(first).unwrap().then(&Script::compile(second).unwrap());
+            let bindings = Bindings::default().with("output", &"{\"n\": 3}").with("context", &context);
+            assert_eq!(Script::compile(&both).unwrap().evaluate(&bindings), Ok(json!(5)), "{both}");
+        }
+    }
+}
+
+#[test]
 fn promises_are_waited_for_as_far_as_they_can_be_kept() {
     is("async (output) => output.length", &json!(5));
     is("(async () => { await null; return context.vars.name })()", &json!("Ann"));

@@ -14,7 +14,7 @@ use pcs_domain::prompt_card::{Card, PromptCard, TestCase};
 use pcs_domain::regrade::{Regrade, RegradeCommand, RegradeTotals, Regraded, Requested};
 use pcs_domain::test_run::TestRun;
 use pcs_domain::{Category, DomainEvent, EventType};
-use pcs_grading::{Check, Subject, Transform, conclude, grader_version, variables};
+use pcs_grading::{Check, Seen, Subject, Transform, conclude, grader_version, variables};
 use pcs_store::{CommandContext, Store, Subscribed, execute_kept};
 use serde_json::{Map, Value};
 
@@ -189,14 +189,18 @@ impl Demands {
         let (case, case_checks) = self.cases.get(&finished.cell.case_id)?;
         let variables = variables(case);
         let transform = self.transforms.get(&finished.cell.model);
-        let output = transform.map(|transform| transform.apply(&finished.answer.output, &finished.input)).transpose();
+        let said = Seen::text(&finished.answer.output);
+        let seen = match transform {
+            None => Ok(said),
+            Some(transform) => transform.apply(said, &finished.input),
+        };
         let mut subject = Subject::of(&finished.answer, &variables);
-        if let Ok(Some(output)) = &output {
-            subject.output = output;
+        if let Ok(seen) = &seen {
+            subject = subject.with(seen);
         }
         let own = self.request.assertions.iter().zip(&self.checks);
         let of_case = case.assertions.iter().zip(case_checks);
-        let verdicts = own.chain(of_case).map(|(assertion, check)| match &output {
+        let verdicts = own.chain(of_case).map(|(assertion, check)| match &seen {
             _ if check.is_judged() => self.judged(finished, assertion, check, &subject),
             Ok(_) => check.verdict(&subject),
             // The run could transform it: now its engine ended, or had no room. A verdict says so; none would hide it.

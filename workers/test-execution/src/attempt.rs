@@ -8,7 +8,9 @@ use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::{Check, OffSchema, Reply, Step, Subject, Transform, conclude, grade, grader_version, variables};
+use pcs_grading::{
+    Check, OffSchema, Reply, Seen, Step, Subject, Transform, conclude, grade, grader_version, variables,
+};
 use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
 use tracing::Instrument;
 
@@ -133,9 +135,8 @@ impl Prepared<'_> {
     /// Grades an answer, whoever gave it.
     pub(crate) async fn grade(&self, gateway: &Gateway, answer: Answer) -> Outcome {
         let grade = match self.seen(&answer).await {
-            Ok(None) => self.graded(gateway, &answer).await,
             // What is recorded is what the model said.
-            Ok(Some(seen)) => self.graded(gateway, &seen).await,
+            Ok(seen) => self.graded(gateway, (&answer, &seen)).await,
             Err(error) => Err(Unjudged::of(FailureClass::Grading, error)),
         };
         match grade {
@@ -147,24 +148,23 @@ impl Prepared<'_> {
     }
 
     /// The answer as its model's transform shows it, where there is one.
-    async fn seen(&self, answer: &Answer) -> Result<Option<Answer>, String> {
-        let Some(transform) = self.transform.cloned() else { return Ok(None) };
+    async fn seen<'a>(&self, answer: &'a Answer) -> Result<Seen<'a>, String> {
+        let Some(transform) = self.transform.cloned() else { return Ok(Seen::text(&answer.output)) };
         let (output, input) = (answer.output.clone(), self.case.input.clone());
-        let output = apart(move || transform.apply(&output, &input)).await??;
-        Ok(Some(Answer { output, ..answer.clone() }))
+        apart(move || transform.apply(Seen::text(&output), &input)).await?
     }
 
-    async fn graded(&self, gateway: &Gateway, answer: &Answer) -> Result<Grade, Unjudged> {
+    async fn graded(&self, gateway: &Gateway, seen: (&Answer, &Seen<'_>)) -> Result<Grade, Unjudged> {
         if self.checks().any(Check::is_judged) {
-            return self.judged(gateway, answer).await;
+            return self.judged(gateway, seen).await;
         }
         if self.checks().any(Check::runs_code) {
             let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
-            let answer = answer.clone();
-            let grade = apart(move || grade(&case, plan.run_checks(), &checks, plan.threshold, &answer)).await;
+            let (answer, seen) = (seen.0.clone(), seen.1.clone().into_owned());
+            let grade = apart(move || grade(&case, plan.run_checks(), &checks, plan.threshold, (&answer, &seen))).await;
             return grade.map_err(|error| Unjudged::of(FailureClass::Grading, error));
         }
-        Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, answer))
+        Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, seen))
     }
 
     fn checks(&self) -> impl Iterator<Item = &Check> {
@@ -172,9 +172,9 @@ impl Prepared<'_> {
     }
 
     /// The grade after asking those whom the assertions ask.
-    async fn judged(&self, gateway: &Gateway, answer: &Answer) -> Result<Grade, Unjudged> {
+    async fn judged(&self, gateway: &Gateway, (answer, seen): (&Answer, &Seen<'_>)) -> Result<Grade, Unjudged> {
         let variables = variables(self.case);
-        let subject = Subject::of(answer, &variables);
+        let subject = Subject::of(answer, &variables).with(seen);
         let judging =
             Judging { gateway, grader: self.plan.grader.as_ref(), key: self.key, variables: &self.case.input };
         let mut verdicts = Vec::new();
@@ -183,7 +183,7 @@ impl Prepared<'_> {
             let step = |replies: Vec<Reply>| async move {
                 match check.runs_code() {
                     false => Ok(check.step(subject, &replies)),
-                    true => self.step_apart(place, answer, replies).await,
+                    true => self.step_apart(place, (answer, seen), replies).await,
                 }
             };
             verdicts.push(judging.verdict(step).await?);
@@ -195,15 +195,15 @@ impl Prepared<'_> {
     async fn step_apart(
         &self,
         place: usize,
-        answer: &Answer,
+        (answer, seen): (&Answer, &Seen<'_>),
         replies: Vec<Reply>,
     ) -> Result<Result<Step, OffSchema>, Unjudged> {
         let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
-        let answer = answer.clone();
+        let (answer, seen) = (answer.clone(), seen.clone().into_owned());
         let reached = apart(move || {
             let variables = variables(&case);
             let check = plan.run_checks().iter().chain(checks.iter()).nth(place)?;
-            Some(check.step(&Subject::of(&answer, &variables), &replies))
+            Some(check.step(&Subject::of(&answer, &variables).with(&seen), &replies))
         });
         let reached = reached.await.and_then(|reached| reached.ok_or_else(|| "there is no such check".to_owned()));
         reached.map_err(|error| Unjudged::of(FailureClass::Grading, error))

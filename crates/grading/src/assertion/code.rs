@@ -52,12 +52,10 @@ impl Language {
 }
 
 impl Runnable {
-    fn run(&self, output: &str, context: &Value) -> Result<Value, String> {
+    fn run(&self, output: &Value, context: &Value) -> Result<Value, String> {
         match self {
             Self::JavaScript(script) => run(script, output, context),
-            Self::Python(script) => {
-                script.evaluate(&Value::String(output.to_owned()), context).map_err(|error| error.to_string())
-            }
+            Self::Python(script) => script.evaluate(output, context).map_err(|error| error.to_string()),
         }
     }
 }
@@ -84,6 +82,7 @@ impl Code {
 
     /// What the code said; the score where it said one.
     pub(super) fn evaluate(&self, subject: &Subject<'_>) -> Result<(Finding, Option<f64>), String> {
+        let output = subject.seen().value();
         let context = json!({
             "vars": subject.variables,
             "config": self.config,
@@ -91,11 +90,11 @@ impl Code {
             "providerResponse": response(subject),
         });
         let result = match &self.program {
-            Program::Compiled(code) => code.run(subject.output, &context)?,
+            Program::Compiled(code) => code.run(&output, &context)?,
             Program::Rendered(language, template) => {
                 let code = resolved(template, subject.variables)?;
                 let code = language.compile(&code).map_err(|error| error.to_string())?;
-                code.run(subject.output, &context)?
+                code.run(&output, &context)?
             }
         };
         match result {
@@ -142,24 +141,52 @@ impl Transform {
         Script::compile(code).map(Self)
     }
 
-    /// What it makes of an output: a text as it is, anything else as JSON.
+    /// What it makes of an output.
     ///
     /// # Errors
     /// What the code threw, or which limit it met.
-    pub fn apply(&self, output: &str, variables: &Map<String, Value>) -> Result<String, String> {
-        match run(&self.0, output, &json!({ "vars": variables })) {
-            Ok(Value::String(text)) => Ok(text),
-            Ok(other) => Ok(other.to_string()),
+    pub fn apply(&self, output: Seen<'_>, variables: &Map<String, Value>) -> Result<Seen<'static>, String> {
+        match run(&self.0, &output.value(), &json!({ "vars": variables })) {
+            Ok(Value::String(text)) => Ok(Seen { text: Cow::Owned(text), is_value: false }),
+            Ok(other) => Ok(Seen { text: Cow::Owned(other.to_string()), is_value: true }),
             Err(why) => Err(format!("the transform failed: {why}")),
         }
     }
 }
 
+/// What is looked at of an output: its text, or the JSON of a value that is no text, which code gets as that value.
+#[derive(Clone, Debug, Default)]
+pub struct Seen<'a> {
+    /// The text, or the JSON.
+    pub text: Cow<'a, str>,
+    /// Whether it is JSON that stands for a value.
+    pub is_value: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// An output as the model gave it.
+    #[must_use]
+    pub fn text(text: &'a str) -> Self {
+        Self { text: Cow::Borrowed(text), is_value: false }
+    }
+
+    /// The same, of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Seen<'static> {
+        Seen { text: Cow::Owned(self.text.into_owned()), is_value: self.is_value }
+    }
+
+    fn value(&self) -> Value {
+        let value = if self.is_value { serde_json::from_str(&self.text).ok() } else { None };
+        value.unwrap_or_else(|| Value::from(self.text.as_ref()))
+    }
+}
+
 /// The output that an assertion looks at.
-pub(super) fn seen<'a>(transform: Option<&Transform>, subject: &Subject<'a>) -> Result<Cow<'a, str>, String> {
+pub(super) fn seen<'a>(transform: Option<&Transform>, subject: &Subject<'a>) -> Result<Seen<'a>, String> {
     match transform {
-        None => Ok(Cow::Borrowed(subject.output)),
-        Some(transform) => transform.apply(subject.output, subject.variables).map(Cow::Owned),
+        None => Ok(subject.seen()),
+        Some(transform) => transform.apply(subject.seen(), subject.variables),
     }
 }
 
@@ -175,8 +202,8 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-fn run(script: &Script, output: &str, context: &Value) -> Result<Value, String> {
+fn run(script: &Script, output: &Value, context: &Value) -> Result<Value, String> {
     script
-        .evaluate(&Bindings::default().with("output", &output).with("context", context))
+        .evaluate(&Bindings::default().with("output", output).with("context", context))
         .map_err(|error| error.to_string())
 }

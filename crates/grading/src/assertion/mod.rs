@@ -28,8 +28,8 @@ use pcs_domain::execution::Answer;
 use pcs_domain::model::ModelSpec;
 use serde_json::{Map, Value};
 
-pub use self::code::Transform;
 use self::code::{Code, Language, seen};
+pub use self::code::{Seen, Transform};
 use self::count::WordCount;
 use self::edits::Edits;
 use self::ending::Ending;
@@ -108,8 +108,10 @@ const NOT: &str = "not-";
 /// What assertions are asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The model's answer.
+    /// The model's answer, or what a transform made of it.
     pub output: &'a str,
+    /// Whether that is the JSON of a value which a transform made, and which code gets as that value.
+    pub is_value: bool,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
     /// What it cost, in millionths of a US dollar, where that is known.
@@ -126,11 +128,22 @@ impl<'a> Subject<'a> {
     pub fn of(answer: &'a Answer, variables: &'a Map<String, Value>) -> Self {
         Self {
             output: &answer.output,
+            is_value: false,
             latency_ms: answer.latency_ms,
             cost_micro_usd: answer.cost_micro_usd,
             finish_reason: answer.finish_reason.as_deref(),
             variables,
         }
+    }
+
+    /// The same with what a transform made of the answer.
+    #[must_use]
+    pub fn with(self, seen: &'a Seen<'_>) -> Self {
+        Self { output: &seen.text, is_value: seen.is_value, ..self }
+    }
+
+    fn seen(&self) -> Seen<'a> {
+        Seen { is_value: self.is_value, ..Seen::text(self.output) }
     }
 }
 
@@ -318,11 +331,11 @@ impl Check {
     }
 
     fn reached(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Reached, OffSchema> {
-        let output = match seen(self.transform.as_ref(), subject) {
-            Ok(output) => output,
+        let seen = match seen(self.transform.as_ref(), subject) {
+            Ok(seen) => seen,
             Err(why) => return Ok(Reached::Found(Err(why), None)),
         };
-        let subject = Subject { output: &output, ..*subject };
+        let subject = subject.with(&seen);
         match &self.rule {
             Rule::Judged(rule) => rule.reached(&subject, replies),
             Rule::Set(set) => set.reached(&subject, replies),

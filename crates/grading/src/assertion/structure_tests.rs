@@ -12,7 +12,14 @@ fn variables() -> Map<String, Value> {
 fn verdict(assertion: Value, output: &str) -> Verdict {
     let assertion: Assertion = serde_json::from_value(assertion).unwrap();
     let variables = variables();
-    let subject = Subject { output, latency_ms: 1, cost_micro_usd: None, finish_reason: None, variables: &variables };
+    let subject = Subject {
+        output,
+        is_value: false,
+        latency_ms: 1,
+        cost_micro_usd: None,
+        finish_reason: None,
+        variables: &variables,
+    };
     Check::compile(&assertion).unwrap().verdict(&subject)
 }
 
@@ -101,7 +108,7 @@ fn a_transform_says_what_is_looked_at() {
     assert!(!failed.passed && failed.reason.contains("the transform failed"), "{failed:?}");
     assert!(refused(json!({ "type": "equals", "value": "x", "transform": "output." })).contains("no JavaScript"));
     let transform = Transform::compile("({ a: output })").unwrap();
-    assert_eq!(transform.apply("x", &variables()).unwrap(), "{\"a\":\"x\"}");
+    assert_eq!(transform.apply(Seen::text("x"), &variables()).unwrap().text, "{\"a\":\"x\"}");
 }
 
 #[test]

@@ -11,7 +11,14 @@ fn assertion(fields: Value) -> Assertion {
 }
 
 fn subject<'a>(output: &'a str, variables: &'a Map<String, Value>) -> Subject<'a> {
-    Subject { output, latency_ms: 250, cost_micro_usd: Some(1_500), finish_reason: Some("stop"), variables }
+    Subject {
+        output,
+        is_value: false,
+        latency_ms: 250,
+        cost_micro_usd: Some(1_500),
+        finish_reason: Some("stop"),
+        variables,
+    }
 }
 
 fn verdict(fields: &Value, output: &str) -> Verdict {

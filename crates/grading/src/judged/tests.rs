@@ -22,7 +22,14 @@ fn variables() -> Map<String, Value> {
 
 fn step(check: &Check, output: &str, replies: &[Reply]) -> Result<Step, OffSchema> {
     let variables = variables();
-    let subject = Subject { output, latency_ms: 1, cost_micro_usd: None, finish_reason: None, variables: &variables };
+    let subject = Subject {
+        output,
+        is_value: false,
+        latency_ms: 1,
+        cost_micro_usd: None,
+        finish_reason: None,
+        variables: &variables,
+    };
     check.step(&subject, replies)
 }
 
@@ -211,8 +218,14 @@ fn an_answer_is_relevant_where_it_answers_the_question() {
 fn without_a_judge_there_is_no_pass() {
     let kind = check(json!({ "type": "not-llm-rubric", "value": "x" }));
     let variables = variables();
-    let subject =
-        Subject { output: "o", latency_ms: 1, cost_micro_usd: None, finish_reason: None, variables: &variables };
+    let subject = Subject {
+        output: "o",
+        is_value: false,
+        latency_ms: 1,
+        cost_micro_usd: None,
+        finish_reason: None,
+        variables: &variables,
+    };
     assert!(!kind.verdict(&subject).passed);
 }
 
