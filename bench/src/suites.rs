@@ -134,7 +134,7 @@ impl Ground {
 
     /// What a case costs the worker: all of its processor time until now, over all of its cases.
     fn worker_time(&self) -> anyhow::Result<Row> {
-        let file = self.configuration(20_000, "the worker's time")?;
+        let file = self.configuration(20_000, "time of the worker")?;
         let before = self.worker.processor_ticks()?;
         self.run(&file, &[])?;
         let ticks = self.worker.processor_ticks()? - before;

@@ -43,17 +43,25 @@ async fn what_can_not_be_done_is_told_with_its_line() {
     let system = TestSystem::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("promptfooconfig.yaml");
-    let text = "prompts: ['{{q}}']\nproviders: [echo]\ntests:\n  - vars: {q: a}\n    assert: [{type: python, value: 'True'}]\n";
+    let text =
+        "prompts: ['{{q}}']\nproviders: [echo]\ntests:\n  - vars: {q: a}\n    assert: [{type: ruby, value: 'true'}]\n";
     std::fs::write(&file, text).expect("a file");
     let path = file.display().to_string();
     for arguments in [vec!["run", &path], vec!["run", &path, "--allow-unsupported"], vec!["suite", "check", &path]] {
         let (code, out, err) = ran(&system, &arguments).await;
         assert_eq!(code, 2, "{out}{err}");
-        assert!(err.contains(&format!("{path}:5:")) && err.contains("python"), "{err}");
+        assert!(err.contains(&format!("{path}:5:")) && err.contains("ruby"), "{err}");
     }
+    let written = folder.path().join("results.jsonl");
+    let with_output =
+        format!("outputPath: results.jsonl\n{}", text.replace("ruby, value: 'true'", "contains, value: a"));
+    std::fs::write(&file, with_output).expect("a file");
+    assert_eq!(ran(&system, &["run", &path]).await.0, 0);
+    let results = std::fs::read_to_string(&written).expect("the results are where `outputPath` says");
+    assert_eq!(results.lines().count(), 1, "{results}");
     std::fs::write(
         &file,
-        text.replace("python, value: 'True'", "contains, value: a").replace("echo]", "echo, 'bedrock:x']"),
+        text.replace("ruby, value: 'true'", "contains, value: a").replace("echo]", "echo, 'bedrock:x']"),
     )
     .expect("a file");
     let (code, out, _) = ran(&system, &["suite", "check", &path]).await;

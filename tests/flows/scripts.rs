@@ -39,6 +39,15 @@ async fn code_judges_outputs_and_what_a_transform_makes_of_them() {
         assert!(result["output"].as_str().expect("an output").starts_with("Hello "), "{result:#}");
     }
 
+    // Code sees the object that a transform made, and a text its JSON.
+    let seen = json!([
+        { "type": "javascript", "value": "output.text.startsWith('Hello')" },
+        { "type": "python", "value": "output['text'].startswith('Hello')" },
+        { "type": "contains", "value": "\"text\":\"Hello" },
+    ]);
+    let (_, made) = ended(&system, Some("({ text: output })"), seen).await;
+    assert_eq!(made["totals"]["passed"], 2, "{made:#}");
+
     // What is graded anew is transformed as well.
     let body = json!({ "assertions": [{ "type": "equals", "value": "HELLO BOB" }] });
     let asked = system.post(&format!("/runs/{run}/regrades"), &body).await.expect(202);

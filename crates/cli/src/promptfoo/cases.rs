@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pcs_domain::assertion::Assertion;
-use serde_json::{Map, Value};
+use pcs_domain::model::ModelSpec;
+use pcs_scripting::{Bindings, Script};
+use serde_json::{Map, Value, json};
 
 use super::Reading;
-use super::asserts::{Judges, Look};
+use super::asserts::{Draft, Judges, Manner};
 use super::csv::{self, Row};
 use super::expand::merged;
 use super::files::{self, FILE};
@@ -56,7 +58,13 @@ pub(super) struct Read {
     /// Demands on every output.
     pub(super) assertions: Vec<Assertion>,
     pub(super) threshold: Option<f64>,
+    /// What stands around the prompts: texts, or variables of the cases.
+    pub(super) around: (String, String),
+    pub(super) grader: Option<ModelSpec>,
 }
+
+/// The variables in which cases say what stands before and behind their prompts.
+pub(super) const AROUND: (&str, &str) = ("__prefix", "__suffix");
 
 /// A test before its variables are multiplied out.
 #[derive(Clone, Debug, Default)]
@@ -65,10 +73,12 @@ pub(super) struct Test {
     pub(super) place: Place,
     pub(super) description: Option<String>,
     pub(super) vars: Map<String, Value>,
-    pub(super) assertions: Vec<Assertion>,
+    pub(super) assertions: Vec<Draft>,
     pub(super) threshold: Option<f64>,
     pub(super) metadata: Map<String, Value>,
-    pub(super) look: Look,
+    pub(super) manner: Manner,
+    /// JavaScript that makes variables of variables.
+    pub(super) transform_vars: Option<String>,
     pub(super) prefix: String,
     pub(super) suffix: String,
     pub(super) keeps_lists: bool,
@@ -83,50 +93,56 @@ impl Reading<'_> {
         default: Option<Node>,
         tests: Option<Node>,
         scenarios: Option<Node>,
-        judges: &mut Judges,
     ) -> Result<Read, SuiteError> {
         let default = match default {
             None => Test::default(),
             Some(Node { place, kind: Kind::Text(path) }) => {
                 let (_, node) = files::document(&files::matching(self.source, place, self.folder, &path)?.remove(0))?;
-                self.test(node, judges, &Test::default())?
+                self.test(node)?
             }
-            Some(node) => self.test(node, judges, &Test::default())?,
+            Some(node) => self.test(node)?,
         };
         let mut all = Vec::new();
         if let Some(node) = tests {
-            all.extend(self.tests(node, judges, &default)?);
+            all.extend(self.tests(node)?);
         }
         if let Some(node) = scenarios {
-            all.extend(self.scenarios(node, judges, &default)?);
+            all.extend(self.scenarios(node)?);
         }
         if all.is_empty() {
             // Without tests promptfoo asks each prompt once.
             all.push(Test { place, file: self.source.name.as_str().into(), ..Test::default() });
         }
-        // A demand of all tests is one of the run, unless a test goes without it.
-        let is_common = all.iter().all(|test| !test.without_defaults);
+        let mut judges = Judges { default: default.manner.judge.clone(), is_needed: false };
+        // A demand of all tests is one of the run, unless a test goes without it or means it in its own way.
+        let is_common = all.iter().all(|test| !test.without_defaults && test.manner == Manner::default());
+        let all: Vec<Test> = all.into_iter().map(|test| merged(&default, test)).collect();
+        let around = around(&all);
         let mut cases = Vec::new();
-        for mut test in all {
-            if !is_common && !test.without_defaults {
-                test.assertions.splice(0..0, default.assertions.iter().cloned());
-            }
-            self.multiplied(merged(&default, test), &mut cases)?;
+        for test in all {
+            let common = if is_common || test.without_defaults { &[][..] } else { &default.assertions };
+            let own = common.iter().chain(&test.assertions);
+            let own = own.map(|draft| self.finished(draft, &test.manner, &mut judges)).collect::<Result<_, _>>()?;
+            self.multiplied(test, own, around.is_none(), &mut cases)?;
         }
-        let assertions = if is_common { default.assertions } else { Vec::new() };
-        Ok(Read { cases, assertions, threshold: default.threshold })
+        let common = if is_common { default.assertions.as_slice() } else { &[] };
+        let common = common.iter().map(|draft| self.finished(draft, &default.manner, &mut judges));
+        let assertions = common.collect::<Result<_, _>>()?;
+        let variable = |name: &str| format!("{{{{{name}}}}}");
+        let around = around.unwrap_or_else(|| (variable(AROUND.0), variable(AROUND.1)));
+        Ok(Read { cases, assertions, threshold: default.threshold, around, grader: self.grader(judges, place) })
     }
 
-    fn tests(&mut self, node: Node, judges: &mut Judges, default: &Test) -> Result<Vec<Test>, SuiteError> {
+    fn tests(&mut self, node: Node) -> Result<Vec<Test>, SuiteError> {
         let place = node.place;
         match node.kind {
-            Kind::Text(path) => self.tests_of(place, &path, judges, default),
+            Kind::Text(path) => self.tests_of(place, &path),
             Kind::List(items) => {
                 let mut all = Vec::new();
                 for item in items {
                     match item.kind {
-                        Kind::Text(path) => all.extend(self.tests_of(item.place, &path, judges, default)?),
-                        _ => all.push(self.test(item, judges, default)?),
+                        Kind::Text(path) => all.extend(self.tests_of(item.place, &path)?),
+                        _ => all.push(self.test(item)?),
                     }
                 }
                 Ok(all)
@@ -139,13 +155,7 @@ impl Reading<'_> {
         }
     }
 
-    fn tests_of(
-        &mut self,
-        place: Place,
-        path: &str,
-        judges: &mut Judges,
-        default: &Test,
-    ) -> Result<Vec<Test>, SuiteError> {
+    fn tests_of(&mut self, place: Place, path: &str) -> Result<Vec<Test>, SuiteError> {
         let name = path.strip_prefix(FILE).unwrap_or(path);
         let is_elsewhere = ["http://", "https://", "huggingface://"].iter().any(|prefix| name.starts_with(prefix));
         let end = files::extension(name.split_once(':').map_or(name, |(file, _)| file));
@@ -155,17 +165,17 @@ impl Reading<'_> {
         }
         let mut all = Vec::new();
         for file in files::matching(self.source, place, self.folder, path)? {
-            all.extend(self.tests_in(&file, judges, default)?);
+            all.extend(self.tests_in(&file)?);
         }
         Ok(all)
     }
 
-    fn tests_in(&mut self, path: &Path, judges: &mut Judges, default: &Test) -> Result<Vec<Test>, SuiteError> {
+    fn tests_in(&mut self, path: &Path) -> Result<Vec<Test>, SuiteError> {
         let source = Source::read(path, CASES_BYTES_MAX)?;
         if files::extension(&path.to_string_lossy()) == "csv" {
             let rows = csv::rows(&source)?;
             let file: Arc<str> = source.name.as_str().into();
-            return rows.into_iter().map(|row| self.test_of_row(&source, &file, row, judges, default)).collect();
+            return rows.into_iter().map(|row| self.test_of_row(&source, &file, row)).collect();
         }
         let nodes = match Format::of(path) {
             Some(Format::JsonLines) => {
@@ -188,26 +198,17 @@ impl Reading<'_> {
             options: self.options,
             report: super::Report::of(&source.name),
         };
-        let tests = nodes.into_iter().map(|node| inner.test(node, judges, default)).collect::<Result<Vec<_>, _>>();
+        let tests = nodes.into_iter().map(|node| inner.test(node)).collect::<Result<Vec<_>, _>>();
         self.report.items.append(&mut inner.report.items);
         tests
     }
 
-    fn test_of_row(
-        &mut self,
-        source: &Source,
-        file: &Arc<str>,
-        row: Row,
-        judges: &mut Judges,
-        default: &Test,
-    ) -> Result<Test, SuiteError> {
+    fn test_of_row(&mut self, source: &Source, file: &Arc<str>, row: Row) -> Result<Test, SuiteError> {
         let place = Place::line(row.line);
         let mut inner =
             Reading { source, folder: self.folder, options: self.options, report: super::Report::of(&source.name) };
-        let look = default.look.clone();
-        let assertions = row.expected.into_iter().map(|assertion| inner.finished(place, assertion, &look, judges));
+        let assertions = row.expected.into_iter().map(|assertion| inner.draft(place, assertion, Vec::new()));
         let assertions = assertions.collect::<Result<_, _>>()?;
-        self.report.items.append(&mut inner.report.items);
         Ok(Test {
             file: Arc::clone(file),
             place,
@@ -222,14 +223,10 @@ impl Reading<'_> {
         })
     }
 
-    fn test(&mut self, node: Node, judges: &mut Judges, default: &Test) -> Result<Test, SuiteError> {
+    fn test(&mut self, node: Node) -> Result<Test, SuiteError> {
         let mut fields = Fields::open(self.source, node, "a test", &KEYS)?;
-        let mut test = Test {
-            file: self.source.name.as_str().into(),
-            place: fields.place(),
-            look: default.look.clone(),
-            ..Test::default()
-        };
+        let file = self.source.name.as_str().into();
+        let mut test = Test { file, place: fields.place(), ..Test::default() };
         for key in ["provider", "providers", "prompts", "providerOutput", "assertScoringFunction", "config"] {
             if let Some(node) = fields.take(key) {
                 self.report.unsupported(
@@ -240,7 +237,7 @@ impl Reading<'_> {
             }
         }
         if let Some(options) = fields.take("options") {
-            self.options_of(options, &mut test, judges)?;
+            self.options_of(options, &mut test)?;
         }
         test.description = fields.text("description")?;
         test.threshold = fields.number("threshold")?;
@@ -260,49 +257,72 @@ impl Reading<'_> {
             }
         };
         if let Some(node) = fields.take("assert") {
-            let look = test.look.clone();
-            test.assertions = self.assertions(node, &look, judges)?;
+            test.assertions = self.assertions(node)?;
         }
         Ok(test)
     }
 
-    fn options_of(&mut self, node: Node, test: &mut Test, judges: &mut Judges) -> Result<(), SuiteError> {
+    fn options_of(&mut self, node: Node, test: &mut Test) -> Result<(), SuiteError> {
         let mut options = Fields::open(self.source, node, "`options` of a test", &OPTIONS)?;
         let place = options.place();
         test.prefix = options.text("prefix")?.unwrap_or_default();
         test.suffix = options.text("suffix")?.unwrap_or_default();
         if let Some(transform) = options.text("transform")?.or(options.text("postprocess")?) {
-            test.look.transform = Some(transform);
+            test.manner.transform = Some(self.code(place, transform)?);
+        }
+        if let Some(transform) = options.text("transformVars")? {
+            test.transform_vars = Some(self.code(place, transform)?);
         }
         test.keeps_lists = options.boolean("disableVarExpansion")?.unwrap_or(false);
         test.without_defaults = options.boolean("disableDefaultAsserts")?.unwrap_or(false);
         if let Some(node) = options.take("provider") {
-            self.judge(node, judges)?;
+            self.judges(node, &mut test.manner)?;
         }
         if let Some(node) = options.take("rubricPrompt") {
-            judges.rubric_prompt = Some(self.words(node)?);
+            test.manner.rubric_prompt = Some(self.words(node)?);
         }
         drop(options.take("disableConversationVar"));
-        for key in ["transformVars", "storeOutputAs", "runSerially", "factuality", "repeat"] {
+        for key in ["storeOutputAs", "runSerially", "factuality", "repeat"] {
             if options.take(key).is_some() {
-                self.report.unsupported(place, &format!("options.{key}"), "tests know nothing of each other here");
+                let note = match key {
+                    "repeat" => "every test is repeated as often as the run says (evaluateOptions.repeat)",
+                    "factuality" => "its categories have the usual scores here",
+                    _ => "tests know nothing of each other here",
+                };
+                self.report.unsupported(place, &format!("options.{key}"), note);
             }
         }
         Ok(())
     }
 
     /// Who judges: one model, or one for texts and one for vectors.
-    fn judge(&mut self, node: Node, judges: &mut Judges) -> Result<(), SuiteError> {
+    fn judges(&mut self, node: Node, manner: &mut Manner) -> Result<(), SuiteError> {
         if let Kind::Table(entries) = &node.kind {
             let of = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.clone());
             let (text, embedding) = (of("text"), of("embedding"));
             if text.is_some() || embedding.is_some() {
-                judges.default = text.map(|node| self.provider(node)).transpose()?.flatten();
-                judges.embedder = embedding.map(|node| self.provider(node)).transpose()?.flatten();
+                manner.judge = text.map(|node| self.judge(node)).transpose()?;
+                manner.embedder = embedding.map(|node| self.judge(node)).transpose()?;
                 return Ok(());
             }
         }
-        judges.default = self.provider(node)?;
+        manner.judge = Some(self.judge(node)?);
+        Ok(())
+    }
+
+    /// Variables with those that the test's code makes of them.
+    pub(super) fn with_made(&self, test: &mut Test) -> Result<(), SuiteError> {
+        let Some(code) = test.transform_vars.take() else { return Ok(()) };
+        let error = |why: String| {
+            let message = format!("`transformVars` failed: {why}");
+            SuiteError::of_file(test.file.as_ref(), message, "mend its code: it is given `vars`").at(test.place)
+        };
+        let script = Script::compile(&code).map_err(|why| error(why.to_string()))?;
+        let bindings = Bindings::default().with("vars", &test.vars).with("context", &json!({ "vars": test.vars }));
+        match script.evaluate(&bindings).map_err(|why| error(why.to_string()))? {
+            Value::Object(made) => test.vars.extend(made),
+            other => return Err(error(format!("it returned {other}, and not an object of variables"))),
+        }
         Ok(())
     }
 
@@ -339,7 +359,7 @@ impl Reading<'_> {
         Ok(read)
     }
 
-    fn scenarios(&mut self, node: Node, judges: &mut Judges, default: &Test) -> Result<Vec<Test>, SuiteError> {
+    fn scenarios(&mut self, node: Node) -> Result<Vec<Test>, SuiteError> {
         let place = node.place;
         let Kind::List(items) = node.kind else {
             return Err(self.source.error(
@@ -352,9 +372,9 @@ impl Reading<'_> {
         for item in items {
             let mut fields = Fields::open(self.source, item, "a scenario", &["description", "config", "tests"])?;
             let config = fields.list("config", "a list of tests")?.unwrap_or_default();
-            let tests = fields.take("tests").map(|node| self.tests(node, judges, default)).transpose()?;
+            let tests = fields.take("tests").map(|node| self.tests(node)).transpose()?;
             for node in config {
-                let config = self.test(node, judges, default)?;
+                let config = self.test(node)?;
                 for test in tests.iter().flatten() {
                     let mut one = merged(&config, test.clone());
                     one.assertions.splice(0..0, config.assertions.iter().cloned());
@@ -364,4 +384,11 @@ impl Reading<'_> {
         }
         Ok(all)
     }
+}
+
+/// The texts around all prompts; none where tests differ in them.
+fn around(tests: &[Test]) -> Option<(String, String)> {
+    let of = |test: &Test| (test.prefix.clone(), test.suffix.clone());
+    let first = tests.first().map(of).unwrap_or_default();
+    tests.iter().all(|test| of(test) == first).then_some(first)
 }

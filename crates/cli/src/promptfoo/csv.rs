@@ -27,6 +27,14 @@ pub(crate) struct Row {
     pub(crate) line: u64,
 }
 
+/// What a row says of its demands beside themselves.
+#[derive(Default)]
+struct More {
+    metric: Option<String>,
+    /// Of the demand with this number, from 1.
+    thresholds: Vec<(usize, f64)>,
+}
+
 fn reader(source: &Source) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new().flexible(false).from_reader(source.text.as_bytes())
 }
@@ -49,12 +57,21 @@ pub(crate) fn rows(source: &Source) -> Result<Vec<Row>, SuiteError> {
         let record = record.map_err(|error| refused(source, &error))?;
         let line = record.position().map_or(0, csv::Position::line);
         let mut row = Row { line, ..Row::default() };
-        let mut metric = None;
+        let mut more = More::default();
         for (header, cell) in headers.iter().zip(&record) {
-            put(source, &mut row, &mut metric, (header.trim(), cell))?;
+            put(source, &mut row, &mut more, (header.trim(), cell))?;
         }
         for assertion in &mut row.expected {
-            assertion.metric.clone_from(&metric);
+            assertion.metric.clone_from(&more.metric);
+        }
+        for (number, threshold) in more.thresholds {
+            let Some(assertion) = row.expected.get_mut(number - 1) else {
+                let message =
+                    format!("there is a threshold for demand {number} of the row, which has {}", row.expected.len());
+                let mend = "demands count from 1 and without empty cells; take the threshold out, or add the demand";
+                return Err(source.error(Place::line(line), message, mend));
+            };
+            assertion.threshold = Some(threshold);
         }
         rows.push(row);
     }
@@ -76,7 +93,7 @@ fn check_header(source: &Source, header: &str) -> Result<(), SuiteError> {
         || SPECIAL.contains(&name)
         || name.strip_prefix("__expected").is_some_and(|number| number.parse::<u32>().is_ok())
         || name.starts_with("__metadata:")
-        || name.starts_with("__config:");
+        || demand_of(name).is_some();
     if is_known {
         return Ok(());
     }
@@ -84,16 +101,17 @@ fn check_header(source: &Source, header: &str) -> Result<(), SuiteError> {
     Err(source.error(
         Place::line(1),
         message,
-        format!("known are {}, __metadata:KEY and __config:…", SPECIAL.join(", ")),
+        format!("known are {}, __metadata:KEY and __config:__expectedN:threshold", SPECIAL.join(", ")),
     ))
 }
 
-fn put(
-    source: &Source,
-    row: &mut Row,
-    metric: &mut Option<String>,
-    (header, cell): (&str, &str),
-) -> Result<(), SuiteError> {
+/// The demand of which `__config:__expected2:threshold` says something: the second.
+fn demand_of(header: &str) -> Option<usize> {
+    let which = header.strip_prefix("__config:__expected")?.strip_suffix(":threshold")?;
+    if which.is_empty() { Some(1) } else { which.parse().ok().filter(|number| *number > 0) }
+}
+
+fn put(source: &Source, row: &mut Row, more: &mut More, (header, cell): (&str, &str)) -> Result<(), SuiteError> {
     let text = || Some(cell.to_owned()).filter(|cell| !cell.is_empty());
     let number = |what: &str| {
         cell.trim().parse::<f64>().map_err(|_| {
@@ -108,7 +126,7 @@ fn put(
         "__description" => row.description = text(),
         "__prefix" => row.prefix = text(),
         "__suffix" => row.suffix = text(),
-        "__metric" => *metric = text(),
+        "__metric" => more.metric = text(),
         "__threshold" if !cell.trim().is_empty() => row.threshold = Some(number(header)?),
         "__threshold" => (),
         "__providerOutput" if cell.is_empty() => (),
@@ -124,14 +142,8 @@ fn put(
             row.expected.extend(Some(cell).filter(|cell| !cell.trim().is_empty()).map(expectation::read));
         }
         _ if header.starts_with("__config:") => {
-            // `__config:__expected2:threshold`: of the second demand.
-            let which = header.trim_start_matches("__config:__expected").split(':').next().unwrap_or_default();
-            let index = which.parse::<usize>().map_or(0, |number| number.saturating_sub(1));
-            if !cell.trim().is_empty() {
-                let threshold = number(header)?;
-                if let Some(assertion) = row.expected.get_mut(index) {
-                    assertion.threshold = Some(threshold);
-                }
+            if let (Some(which), false) = (demand_of(header), cell.trim().is_empty()) {
+                more.thresholds.push((which, number(header)?));
             }
         }
         _ if header.starts_with("__metadata:") => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use pcs_domain::assertion::Assertion;
 use pcs_domain::canonical::canonical_json;
 use pcs_domain::limits;
 use pcs_domain::prompt_card::CaseDraft;
@@ -11,7 +12,7 @@ use pcs_grading::template::Partials;
 use serde_json::{Map, Value, json};
 
 use super::Reading;
-use super::cases::Test;
+use super::cases::{AROUND, Test};
 use crate::suite::cases::SuiteCase;
 use crate::suite::error::SuiteError;
 
@@ -20,10 +21,18 @@ const PASSES_MAX: usize = 5;
 
 impl Reading<'_> {
     /// A case for each combination of the lists' values.
-    pub(super) fn multiplied(&mut self, test: Test, cases: &mut Vec<SuiteCase>) -> Result<(), SuiteError> {
-        if !test.prefix.is_empty() || !test.suffix.is_empty() {
-            let note = "a prompt is the same for every test here: put the text into a variable";
-            self.report.unsupported(test.place, "options.prefix or suffix", note);
+    pub(super) fn multiplied(
+        &mut self,
+        mut test: Test,
+        assertions: Vec<Assertion>,
+        has_own_around: bool,
+        cases: &mut Vec<SuiteCase>,
+    ) -> Result<(), SuiteError> {
+        self.with_made(&mut test)?;
+        if has_own_around {
+            for (name, text) in [(AROUND.0, &test.prefix), (AROUND.1, &test.suffix)] {
+                test.vars.insert(name.to_owned(), Value::from(text.as_str()));
+            }
         }
         let mut rows = vec![Map::new()];
         for (name, value) in &test.vars {
@@ -44,11 +53,16 @@ impl Reading<'_> {
                 return Err(self.source.error(test.place, message, "split the tests over several configurations"));
             }
         }
+        let lists = rows.iter().flatten().find(|(_, value)| value.is_array());
+        if let Some((name, _)) = lists {
+            let note = format!("`{name}` is a list: printed whole it is JSON here, and its items with commas there");
+            self.report.approximate_in(&test.file, test.place, "vars", note);
+        }
         for vars in rows {
             let draft = CaseDraft {
                 name: test.description.clone().unwrap_or_default(),
                 input: rendered(vars),
-                assertions: test.assertions.clone(),
+                assertions: assertions.clone(),
                 threshold: test.threshold,
                 metadata: test.metadata.clone(),
                 ..CaseDraft::default()
@@ -106,6 +120,8 @@ pub(super) fn merged(default: &Test, test: Test) -> Test {
         prefix: if test.prefix.is_empty() { default.prefix.clone() } else { test.prefix },
         suffix: if test.suffix.is_empty() { default.suffix.clone() } else { test.suffix },
         keeps_lists: test.keeps_lists || default.keeps_lists,
+        manner: test.manner.over(&default.manner),
+        transform_vars: test.transform_vars.or_else(|| default.transform_vars.clone()),
         ..test
     }
 }

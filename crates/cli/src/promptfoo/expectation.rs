@@ -4,6 +4,9 @@ use pcs_domain::assertion::Assertion;
 use pcs_grading::KNOWN_KINDS;
 use serde_json::Value;
 
+use super::files::FILE;
+use super::programs;
+
 /// The threshold of `similar`, where a line does not say.
 const SIMILAR_DEFAULT: f64 = 0.8;
 /// The threshold of other kinds that have one, where a line does not say.
@@ -31,10 +34,16 @@ pub(super) fn read(line: &str) -> Assertion {
         ("eval:", "javascript"),
         ("python:", "python"),
         ("grade:", "llm-rubric"),
+        ("llm-rubric:", "llm-rubric"),
     ] {
         if let Some(value) = text.strip_prefix(prefix) {
             return Assertion { value: Some(Value::from(value.trim())), ..Assertion::of_kind(kind) };
         }
+    }
+    if text.starts_with(FILE) {
+        // A program is asked; any other file holds what the output has to be.
+        let kind = programs::language(text).unwrap_or("equals");
+        return Assertion { value: Some(Value::from(text)), ..Assertion::of_kind(kind) };
     }
     of_grammar(text).unwrap_or_else(|| Assertion { value: Some(Value::from(text)), ..Assertion::of_kind("equals") })
 }
@@ -85,8 +94,22 @@ fn of_grammar(text: &str) -> Option<Assertion> {
 
 /// Kinds of promptfoo that are not known here: they are demands all the same, and will be refused as such.
 fn is_theirs(base: &str) -> bool {
-    ["python", "ruby", "webhook", "classifier", "moderation", "perplexity", "perplexity-score", "pi", "guardrails"]
-        .contains(&base)
+    const NAMES: [&str; 12] = [
+        "ruby",
+        "perplexity",
+        "perplexity-score",
+        "pi",
+        "guardrails",
+        "select-best",
+        "max-score",
+        "human",
+        "agent-rubric",
+        "search-rubric",
+        "conversation-relevance",
+        "skill-used",
+    ];
+    NAMES.contains(&base)
+        || base.starts_with("tool-call")
         || base.starts_with("is-valid-")
         || base.starts_with("trajectory:")
         || base.starts_with("trace-")

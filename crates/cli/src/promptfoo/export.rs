@@ -26,7 +26,7 @@ pub fn export(suite: &Suite) -> Exported {
     let mut notes = Vec::new();
     let mut all = Map::new();
     all.insert("description".to_owned(), json!(suite.card.title));
-    all.insert("prompts".to_owned(), suite.prompts.iter().map(|text| json!({ "raw": text })).collect());
+    all.insert("prompts".to_owned(), suite.prompts.iter().map(|text| json!(prompt(text))).collect());
     let providers = suite.models.iter().filter_map(|model| provider(model, &mut notes)).collect();
     all.insert("providers".to_owned(), providers);
     let default = default_test(suite, &mut notes);
@@ -40,6 +40,22 @@ pub fn export(suite: &Suite) -> Exported {
     notes.sort();
     notes.dedup();
     Exported { document: Value::Object(all), notes }
+}
+
+/// A prompt as promptfoo takes it for a text: what looks like a path, and is one line, would be read from a file.
+fn prompt(text: &str) -> String {
+    let ends_like_a_file = text.len() >= 4 && text.as_bytes()[text.len() - 4..text.len() - 2].contains(&b'.');
+    let has_known_end = text.rsplit_once('.').is_some_and(|(_, end)| !end.is_empty() && !end.contains(' '));
+    let is_path = !text.contains('\n') && (text.contains(['/', '\\', '*']) || ends_like_a_file || has_known_end);
+    if !is_path {
+        return text.to_owned();
+    }
+    match serde_json::from_str::<Value>(text) {
+        // Written over several lines it is the same chat.
+        Ok(chat @ (Value::Array(_) | Value::Object(_))) => format!("{chat:#}"),
+        // A comment of the template's language says nothing, and breaks the line.
+        _ => format!("{{#\n#}}{text}"),
+    }
 }
 
 /// promptfoo's id of a model; none where it reaches no such.

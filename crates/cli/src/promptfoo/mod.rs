@@ -13,8 +13,13 @@ mod expand;
 mod expectation;
 mod export;
 mod files;
+mod programs;
 mod prompts;
 mod providers;
+#[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
+mod manner_tests;
 #[cfg(test)]
 mod reference_tests;
 #[cfg(test)]
@@ -24,8 +29,8 @@ use std::path::{Path, PathBuf};
 
 use pcs_domain::model::ModelSpec;
 use pcs_domain::test_run::Lane;
+use serde_json::Value;
 
-use self::asserts::Judges;
 pub use self::export::{Exported, export};
 pub use self::providers::ProviderMap;
 use self::report::Report;
@@ -72,6 +77,9 @@ const KEYS: [&str; 24] = [
 /// Keys that say how promptfoo shows and shares results, and nothing about the tests.
 const HARMLESS: [&str; 6] = ["sharing", "tags", "metadata", "writeLatestResults", "$schema", "commandLineOptions"];
 
+/// Endings of the files that results are written to.
+const OUTPUTS: [&str; 4] = ["json", "jsonl", "csv", "xml"];
+
 /// How a file is to be read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -86,6 +94,8 @@ pub struct Options {
 pub struct Imported {
     /// The suite.
     pub suite: Suite,
+    /// Where results go that nobody named another place for.
+    pub output: Option<PathBuf>,
     /// What is to be said about it.
     pub report: Report,
 }
@@ -120,23 +130,23 @@ pub fn load(path: &Path, options: &Options) -> Result<Imported, SuiteError> {
     let document = source.document(format)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut reading = Reading { source: &source, folder, options, report: Report::of(&source.name) };
-    let suite = reading.config(document, path)?;
+    let (suite, output) = reading.config(document, path)?;
     let report = reading.report;
     match report.first_obstacle().filter(|_| !options.allow_unsupported) {
         Some(obstacle) => Err(obstacle),
-        None => Ok(Imported { suite, report }),
+        None => Ok(Imported { suite, output, report }),
     }
 }
 
 impl Reading<'_> {
-    fn config(&mut self, document: Node, path: &Path) -> Result<Suite, SuiteError> {
+    fn config(&mut self, document: Node, path: &Path) -> Result<(Suite, Option<PathBuf>), SuiteError> {
         let source = self.source;
         let document = environment::rendered(source, document)?;
         let document = files::with_references(source, document)?;
         let mut fields = Fields::open(source, document, "the configuration", &KEYS)?;
         let place = fields.place();
         let title = fields.text("description")?.unwrap_or_else(|| named_after(path));
-        let prompts = self.prompts(fields.take("prompts"))?;
+        let mut prompts = self.prompts(fields.take("prompts"))?;
         let providers = match (fields.take("providers"), fields.take("targets")) {
             (Some(node), None) | (None, Some(node)) => node,
             (None, None) => return Err(source.error(place, "the configuration has no `providers`", providers::MEND)),
@@ -147,21 +157,21 @@ impl Reading<'_> {
         };
         let models = self.providers(providers)?;
         let repeats = self.evaluate_options(&mut fields)?;
+        let output = self.output_path(&mut fields)?;
         self.others(&mut fields);
         let default = fields.take("defaultTest");
         let (tests, scenarios) = (fields.take("tests"), fields.take("scenarios"));
-        let mut judges = Judges::default();
-        let read = self.cases(place, default, tests, scenarios, &mut judges)?;
+        let read = self.cases(place, default, tests, scenarios)?;
         let mut cases = read.cases;
+        self.put_around(place, &mut prompts, &read.around);
         let empty = expand::fill(&prompts, &mut cases)?;
         for variable in empty {
             let note = format!("`{variable}` has no value in some tests: it is empty there, as in promptfoo");
             self.report.approximate(place, "vars", note);
         }
         let cases = self.distinct(cases)?;
-        self.graders(&judges, place);
         let first = prompts.first().cloned().unwrap_or_default();
-        Ok(Suite {
+        let suite = Suite {
             file: source.name.clone(),
             name: title.clone(),
             card: card(title, first),
@@ -170,10 +180,33 @@ impl Reading<'_> {
             cases,
             assertions: read.assertions,
             threshold: read.threshold,
-            grader: judges.grader(),
+            grader: read.grader,
             repeats,
             lane: Lane::default(),
-        })
+        };
+        Ok((suite, output))
+    }
+
+    /// The first path whose form is one of ours, beside the configuration.
+    fn output_path(&mut self, fields: &mut Fields<'_>) -> Result<Option<PathBuf>, SuiteError> {
+        let Some(node) = fields.take("outputPath") else { return Ok(None) };
+        let place = node.place;
+        let paths: Vec<String> = match node.into_json() {
+            Value::String(path) => vec![path],
+            Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+            _ => return Err(self.source.error(place, "`outputPath` must be a path", "write results.json")),
+        };
+        let (ours, others): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| OUTPUTS.contains(&files::extension(path).as_str()));
+        let left = ours.iter().skip(1).chain(&others).map(String::as_str).collect::<Vec<_>>();
+        if !left.is_empty() {
+            let note = format!("{} is not written: results go to one file of {}", left.join(", "), OUTPUTS.join(", "));
+            self.report.approximate(place, "outputPath", note);
+        }
+        if !ours.is_empty() {
+            self.report.approximate(place, "outputPath", "results are written in the form of `--output`");
+        }
+        Ok(ours.first().map(|path| self.folder.join(path)))
     }
 
     fn evaluate_options(&mut self, fields: &mut Fields<'_>) -> Result<u16, SuiteError> {
@@ -198,9 +231,6 @@ impl Reading<'_> {
             if let Some(node) = fields.take(key) {
                 self.report.approximate(node.place, key, "it is about promptfoo's own files and pages");
             }
-        }
-        if let Some(node) = fields.take("outputPath") {
-            self.report.approximate(node.place, "outputPath", "results are written where `--output` says");
         }
         for key in ["derivedMetrics", "tracing"] {
             if let Some(node) = fields.take(key) {

@@ -49,6 +49,21 @@ impl Reading<'_> {
         Ok(prompts)
     }
 
+    /// Puts texts before and behind each prompt; a chat has no such places.
+    pub(super) fn put_around(&mut self, place: Place, prompts: &mut [String], (before, behind): &(String, String)) {
+        if before.is_empty() && behind.is_empty() {
+            return;
+        }
+        for prompt in prompts {
+            if prompt.trim_start().starts_with('[') && serde_json::from_str::<serde_json::Value>(prompt).is_ok() {
+                let note = "a chat has no text before or behind it: put it into a message";
+                self.report.unsupported(place, "options.prefix or suffix", note);
+            } else {
+                *prompt = format!("{before}{prompt}{behind}");
+            }
+        }
+    }
+
     fn prompt_item(&mut self, node: Node) -> Result<Vec<String>, SuiteError> {
         let place = node.place;
         if let Kind::Text(text) = &node.kind {

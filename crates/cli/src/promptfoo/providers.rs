@@ -27,6 +27,9 @@ const CONFIG: [&str; 11] = [
     "systemPrompt",
 ];
 
+/// The moderation that promptfoo means where it names none.
+const MODERATION: &str = "omni-moderation-latest";
+
 /// Which providers of a configuration are which of ours: pairs of a name, in which `*` stands for anything, and a model.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderMap(Vec<(String, String)>);
@@ -38,12 +41,13 @@ impl ProviderMap {
     /// Where it is no such pair, or TO is no model of ours.
     pub fn add(&mut self, pair: &str) -> Result<(), String> {
         let (from, to) = pair.split_once('=').ok_or("write FROM=TO, such as anthropic:*=openai:gpt-4o-mini")?;
-        let provider = to.split_once(':').map_or(to, |(provider, _)| provider);
+        let to = ours(to).unwrap_or_else(|| to.to_owned());
+        let provider = to.split_once(':').map_or(to.as_str(), |(provider, _)| provider);
         if ProviderKind::parse(provider).is_none() {
             let known = ProviderKind::ALL.map(ProviderKind::name).join(", ");
             return Err(format!("there is no provider {provider:?}; there are {known}"));
         }
-        self.0.push((from.to_owned(), to.to_owned()));
+        self.0.push((from.to_owned(), to));
         Ok(())
     }
 
@@ -65,7 +69,15 @@ fn ours(id: &str) -> Option<String> {
     let named = |kind: &str, model: String| (!model.is_empty()).then(|| format!("{kind}:{model}"));
     match provider {
         "echo" => Some("echo".to_owned()),
-        "openai" => named("openai", after(&["chat:", "responses:", "embedding:", "embeddings:"])),
+        "openai" if rest == "moderation" => named("openai", MODERATION.to_owned()),
+        "openai" => {
+            let after = after(&["chat:", "responses:", "embedding:", "embeddings:", "moderation:", "completion:"]);
+            named("openai", after)
+        }
+        "huggingface" => {
+            let model = after(&["text-classification:"]);
+            named("huggingface", model).filter(|_| rest.starts_with("text-classification:") || !rest.contains(':'))
+        }
         "anthropic" => named("anthropic", after(&["messages:"])),
         "google" | "vertex" | "gemini" => named("gemini", after(&["chat:"])),
         "ollama" => named("ollama", after(&["chat:", "completion:", "embeddings:"])),

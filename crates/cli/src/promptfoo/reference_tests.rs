@@ -46,6 +46,7 @@ fn our_verdicts_are_theirs() {
         let variables: Map<String, Value> = case.input.clone();
         let subject = Subject {
             output: &said.output,
+            is_value: false,
             latency_ms: 1,
             cost_micro_usd: None,
             finish_reason: None,

@@ -49,6 +49,13 @@ impl Report {
         self.add(place, item, Standing::Approximate, note.into());
     }
 
+    /// The same of another file.
+    pub(super) fn approximate_in(&mut self, file: &str, place: Place, item: &str, note: impl Into<String>) {
+        let own = std::mem::replace(&mut self.file, file.to_owned());
+        self.approximate(place, item, note);
+        self.file = own;
+    }
+
     pub(super) fn unsupported(&mut self, place: Place, item: &str, note: impl Into<String>) {
         self.add(place, item, Standing::Unsupported, note.into());
     }

@@ -21,23 +21,23 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn read_with(files: &[(&str, &str)], options: &Options) -> Result<Imported, SuiteError> {
+pub(super) fn read_with(files: &[(&str, &str)], options: &Options) -> Result<Imported, SuiteError> {
     let folder = folder(files);
     let path = folder.path().join(files[0].0);
     assert_eq!(find(&path).unwrap().as_deref(), Some(path.as_path()));
     load(&path, options)
 }
 
-fn read(files: &[(&str, &str)]) -> Imported {
+pub(super) fn read(files: &[(&str, &str)]) -> Imported {
     read_with(files, &Options::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn config(text: &str) -> Imported {
+pub(super) fn config(text: &str) -> Imported {
     read(&[("promptfooconfig.yaml", text)])
 }
 
 /// The error of a configuration, without the folder's name.
-fn refused(files: &[(&str, &str)]) -> String {
+pub(super) fn refused(files: &[(&str, &str)]) -> String {
     let error = read_with(files, &Options::default()).unwrap_err();
     let file = Path::new(&error.file).file_name().unwrap().to_string_lossy().into_owned();
     SuiteError { file, ..error }.to_string()
@@ -257,19 +257,19 @@ tests:
     assert_eq!(own[2].provider.as_ref().unwrap().id, "openai:text-embedding-3-small");
     // The test's transform comes before the assertion's.
     let transform = pcs_grading::Transform::compile(own[3].transform.as_deref().unwrap()).unwrap();
-    assert_eq!(transform.apply("a", &serde_json::Map::new()).unwrap(), "A!");
+    assert_eq!(transform.apply(pcs_grading::Seen::text("a"), &serde_json::Map::new()).unwrap().text, "A!");
 }
 
 #[test]
 fn what_can_not_be_done_stops_unless_it_may_be_left_out() {
     let text = "prompts: [x]\nproviders: [echo, 'bedrock:claude', 'exec:rm -rf']\nextensions: [file://hook.js]\nderivedMetrics: []\ntests: [{options: {prefix: 'Q: '}, vars: {q: 1}}]";
     let error = refused(&[("c.yaml", text)]);
-    assert!(error.contains("`providers: bedrock:claude` is not supported") && error.contains("and 4 more"), "{error}");
+    assert!(error.contains("`providers: bedrock:claude` is not supported") && error.contains("and 3 more"), "{error}");
     let options = Options { allow_unsupported: true, ..Options::default() };
     let imported = read_with(&[("c.yaml", text)], &options).unwrap();
     assert_eq!(imported.suite.models.len(), 1);
     let standing = |wanted: Standing| imported.report.items.iter().filter(|item| item.standing == wanted).count();
-    assert_eq!((standing(Standing::Unsupported), standing(Standing::Refused)), (3, 2));
+    assert_eq!((standing(Standing::Unsupported), standing(Standing::Refused)), (2, 2));
     assert_eq!(imported.report.items[0].line, 2);
     let mut mapped = Options::default();
     mapped.providers.add("bedrock:*=openai:gpt-4o-mini").unwrap();
@@ -368,6 +368,7 @@ fn a_kind_that_they_lack_is_code_there() {
     let passes = |output: &str| {
         let subject = pcs_grading::Subject {
             output,
+            is_value: false,
             latency_ms: 1,
             cost_micro_usd: None,
             finish_reason: None,

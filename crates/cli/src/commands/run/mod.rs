@@ -139,9 +139,10 @@ impl RunArgs {
     }
 
     /// Does it against the server that the environment names.
-    pub async fn execute(self) -> Result<ExitStatus, CliError> {
+    pub async fn execute(mut self) -> Result<ExitStatus, CliError> {
         // The suite first: a mistake in it is told even where no server runs.
-        let suite = select::apply(suites::load(&self)?, &self)?;
+        let suite = suites::load(&mut self)?;
+        let suite = select::apply(suite, &self)?;
         for path in self.output.iter().chain(&self.summary) {
             report_file::check(path)?;
         }
@@ -149,8 +150,9 @@ impl RunArgs {
     }
 
     /// Does it against a known server.
-    pub async fn execute_at(self, connection: &Connection) -> Result<ExitStatus, CliError> {
-        let suite = select::apply(suites::load(&self)?, &self)?;
+    pub async fn execute_at(mut self, connection: &Connection) -> Result<ExitStatus, CliError> {
+        let suite = suites::load(&mut self)?;
+        let suite = select::apply(suite, &self)?;
         self.run_at(connection, &suite).await
     }
 

@@ -8,13 +8,15 @@ use crate::commands::output::Output;
 use crate::promptfoo::{self, Imported, Options};
 use crate::suite::Suite;
 
-/// Reads the suite; what is different about one of promptfoo's is told on stderr.
-pub(super) fn load(args: &RunArgs) -> Result<Suite, CliError> {
+/// Reads the suite; what is different about one of promptfoo's is told on stderr. Where it says where results go, and the
+/// command line does not, they go there.
+pub(super) fn load(args: &mut RunArgs) -> Result<Suite, CliError> {
     let options = options(&args.provider_map, args.allow_unsupported)?;
     let Some(imported) = imported(&args.suite, &options)? else {
         return Ok(Suite::load(&args.suite)?);
     };
-    let Imported { suite, report } = imported;
+    let Imported { suite, output: path, report } = imported;
+    args.output = args.output.take().or(path);
     let mut output = Output::of_process();
     for item in &report.items {
         output.note(&format!("{}:{}: {}: {}", item.file, item.line, item.item, item.note));

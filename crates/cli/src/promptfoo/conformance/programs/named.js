@@ -1,0 +1,2 @@
+function shorter(output) { return output.length < 6; }
+module.exports = { shorter };
