@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use pcs_domain::assertion::Assertion;
 use pcs_domain::model::ModelSpec;
-use pcs_grading::Check;
 use pcs_scripting::Script;
 use serde_json::Value;
 
@@ -167,13 +166,13 @@ impl Reading<'_> {
                 draft.error(message, problem.mend)
             })
         };
-        check(&assertion)?;
-        if draft.members.is_empty() && Check::compile(&assertion).is_ok_and(|check| check.needs_grader()) {
+        let checked = check(&assertion)?;
+        if draft.members.is_empty() && checked.needs_grader() {
             match &manner.judge {
                 // The run's grader is the default test's judge.
                 Some(judge) if judges.default.as_ref() != Some(judge) => {
                     assertion.provider = Some(Box::new(judge.clone()));
-                    check(&assertion)?;
+                    drop(check(&assertion)?);
                 }
                 Some(_) | None => judges.is_needed = true,
             }

@@ -21,8 +21,8 @@ pub(crate) struct AssertionProblem {
 }
 
 /// Whether grading knows what the assertion demands.
-pub(crate) fn assertion(assertion: &Assertion) -> Result<(), AssertionProblem> {
-    Check::compile(assertion).map(drop).map_err(|error| match error {
+pub(crate) fn assertion(assertion: &Assertion) -> Result<Check, AssertionProblem> {
+    Check::compile(assertion).map_err(|error| match error {
         AssertionError::UnknownKind { kind, nearest } => AssertionProblem {
             is_about_type: true,
             message: format!("there is no assertion type {kind:?}"),
