@@ -131,6 +131,12 @@ fn rows(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
         let tags = column("tags").unwrap_or_default();
         let tags = tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
         for assertion in &row.expected {
+            if let Some(path) =
+                assertion.value.as_ref().and_then(Value::as_str).filter(|text| text.starts_with("file://"))
+            {
+                let message = format!("an expectation of {owner} is in another file: {path}");
+                return Err(source.error(place, message, "write the code or the text itself into the table"));
+            }
             check::assertion(assertion).map_err(|problem| {
                 source.error(place, format!("an expectation of {owner}: {}", problem.message), problem.mend)
             })?;

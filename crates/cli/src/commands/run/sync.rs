@@ -220,9 +220,9 @@ mod tests {
         let cases = vec![case(200_000); 100];
         let lengths: Vec<usize> = pages(&cases).iter().map(|page| page.len()).collect();
         assert_eq!(lengths, [39, 39, 22]);
-        let small = vec![case(1); 12_000];
+        let small = vec![case(1); 45_000];
         let lengths: Vec<usize> = pages(&small).iter().map(|page| page.len()).collect();
-        assert_eq!(lengths, [5_000, 5_000, 2_000]);
+        assert_eq!(lengths, [20_000, 20_000, 5_000]);
     }
 
     #[test]
