@@ -15,6 +15,8 @@ mod jobs;
 mod judges;
 mod langfuse;
 mod limits;
+mod playground;
+mod program;
 mod promptfoo;
 mod readme;
 mod regrades;

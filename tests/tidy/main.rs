@@ -40,7 +40,10 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 21] = [
         &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-sealing", "pcs-traces"],
     ),
     ("pcs-worker-on-request", &["pcs-bus", "pcs-domain", "pcs-traces"]),
-    ("pcs-worker-swarm-agent", &["pcs-bus", "pcs-domain", "pcs-providers", "pcs-traces", "pcs-worker-on-request"]),
+    (
+        "pcs-worker-swarm-agent",
+        &["pcs-bus", "pcs-domain", "pcs-grading", "pcs-providers", "pcs-traces", "pcs-worker-on-request"],
+    ),
     (
         "pcs-worker-maintenance",
         &["pcs-domain", "pcs-grading", "pcs-projections", "pcs-relay", "pcs-store", "pcs-worker-on-request"],

@@ -33,6 +33,7 @@ enum Command {
     #[command(subcommand)]
     Card(commands::card::CardCommand),
     Prompt(commands::prompt::PromptArgs),
+    Playground(commands::playground::PlaygroundArgs),
     /// Look at runs, cancel and repeat them
     #[command(subcommand)]
     Runs(commands::runs::RunsCommand),
@@ -77,6 +78,7 @@ async fn execute(command: Command) -> ExitCode {
         Command::Suite(suite) => return commands::finish(suite.execute()),
         Command::Card(card) => return commands::finish(card.execute().await),
         Command::Prompt(prompt) => return commands::finish(prompt.execute().await),
+        Command::Playground(draft) => return commands::finish(draft.execute().await),
         Command::Runs(runs) => return commands::finish(runs.execute().await),
         Command::VerifyCertificate(verify) => return commands::finish(verify.execute()),
         Command::Jobs(jobs) => return commands::finish(jobs.execute().await),

@@ -6,6 +6,7 @@
 mod agent;
 mod assistant;
 mod calls;
+mod playground;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 pub use self::agent::Agent;
 pub use self::assistant::Assistant;
 pub use self::calls::Calls;
+pub use self::playground::Playground;
 
 /// How long an agent may work, its waits for room included.
 const AGENT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +32,7 @@ const AGENT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Every agent there is.
 #[must_use]
 pub fn agents() -> Vec<Arc<dyn Agent>> {
-    vec![Arc::new(Assistant)]
+    vec![Arc::new(Assistant), Arc::new(Playground)]
 }
 
 /// Does `swarm_agent` jobs.

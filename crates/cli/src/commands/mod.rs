@@ -4,6 +4,7 @@ pub mod run;
 pub mod suite;
 pub mod card;
 pub mod prompt;
+pub mod playground;
 pub mod es;
 pub mod jobs;
 pub mod compare;

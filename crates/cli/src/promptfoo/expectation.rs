@@ -26,7 +26,7 @@ const WITH_THRESHOLD: [&str; 8] = [
 const LISTS: [&str; 4] = ["contains-any", "contains-all", "icontains-any", "icontains-all"];
 
 /// Reads a line; a text that is no demand is what the output has to be.
-pub(super) fn read(line: &str) -> Assertion {
+pub(crate) fn read(line: &str) -> Assertion {
     let text = line.trim();
     for (prefix, kind) in [
         ("javascript:", "javascript"),

@@ -10,7 +10,7 @@ mod cases;
 pub(crate) mod csv;
 mod environment;
 mod expand;
-mod expectation;
+pub(crate) mod expectation;
 mod export;
 mod files;
 mod programs;

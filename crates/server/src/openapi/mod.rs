@@ -52,6 +52,7 @@ pub(crate) const LANGFUSE: &str = "langfuse";
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
         (name = "regrades", description = "Recorded answers, graded once more without asking a model"),
+        (name = "playground", description = "Drafts of prompts, tried out without saving them"),
         (name = "jobs", description = "Queues, limits, the fleet, and what ended without an answer"),
         (name = "schedules", description = "Runs at the times of a cron expression"),
         (name = "projections", description = "How the read models are"),

@@ -8,7 +8,7 @@ mod regrades;
 use std::collections::BTreeSet;
 
 use pcs_domain::Timestamp;
-use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
+use pcs_domain::ids::{ActorId, ExecutionId, JobId, PromptCardId, ScheduleId, TestCaseId, TestRunId};
 use pcs_domain::test_run::Lane;
 use pcs_projections::card_detail::{CaseRow, VersionRow};
 use pcs_projections::card_list::CardRow;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::document;
 use crate::routes::lint::{Kind, LintRemark, Linted, Severity};
+use crate::routes::playground;
 use crate::routes::prompts::Prompt;
 use crate::routes::usage::{ScheduleUsage, Usage};
 
@@ -53,6 +54,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/certificate-key", &["get"]),
     ("/api/v1/regrades/{regrade_id}", &["get"]),
     ("/api/v1/regrades/{regrade_id}/results", &["get"]),
+    ("/api/v1/playground", &["post"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
     ("/api/v1/queues", &["get"]),
     ("/api/v1/queues/pause", &["post"]),
@@ -336,6 +338,12 @@ fn result() -> ResultRow {
     }
 }
 
+fn playground_rows() -> Vec<(&'static str, Value)> {
+    let cell = playground::Cell { job_id: JobId(Uuid::nil()), model: String::new(), case_id: None, input: None };
+    let tried = json!(playground::TriedOut { cells: vec![cell] });
+    vec![("PlaygroundCell", tried["cells"][0].clone()), ("Playground", tried)]
+}
+
 #[test]
 fn the_schemas_have_the_fields_that_answers_have() {
     let document = document();
@@ -344,6 +352,7 @@ fn the_schemas_have_the_fields_that_answers_have() {
     compared.extend(comparison::rows());
     compared.extend(regrades::rows());
     compared.extend(langfuse::rows());
+    compared.extend(playground_rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
     let projection = compared.iter().find(|(name, _)| *name == "Projection").unwrap().1.clone();
     let lint = compared.iter().find(|(name, _)| *name == "Lint").unwrap().1.clone();

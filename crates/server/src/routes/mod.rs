@@ -17,6 +17,7 @@ pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
 pub(crate) mod comparison;
+pub(crate) mod playground;
 pub(crate) mod regrades;
 pub(crate) mod certificates;
 pub(crate) mod projections;
@@ -74,6 +75,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(results::routes())
         .merge(comparison::routes())
         .merge(regrades::routes())
+        .merge(playground::routes())
         .merge(certificates::routes())
         .merge(jobs::routes())
         .merge(projections::routes())

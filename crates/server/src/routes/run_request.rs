@@ -189,7 +189,7 @@ fn check_threshold(threshold: Option<f64>) -> Result<(), Problem> {
     Err(Problem::unprocessable("out_of_range", message).field("threshold", message))
 }
 
-fn check_models(field: &str, models: &[ModelSpec]) -> Result<(), Problem> {
+pub(super) fn check_models(field: &str, models: &[ModelSpec]) -> Result<(), Problem> {
     // A longer list is refused by the domain; its models need not be read.
     let checked = models.iter().take(limits::RUN_MODELS_MAX).enumerate();
     let errors: Vec<FieldError> = checked
@@ -285,7 +285,7 @@ fn check_assertions(requested: &Requested, cases: &[&TestCase]) -> Result<(), Pr
     Err(Problem::unprocessable("invalid_assertion", "an assertion can't be checked").with_errors(errors))
 }
 
-fn wrong_with_assertion(assertion: &Assertion, has_grader: bool) -> Result<(), String> {
+pub(super) fn wrong_with_assertion(assertion: &Assertion, has_grader: bool) -> Result<(), String> {
     let check = Check::compile(assertion).map_err(|error| error.to_string())?;
     if check.needs_grader() && !has_grader {
         return Err(format!("{} asks a judge: give the run a grader, or the assertion a provider", assertion.kind));
@@ -327,7 +327,7 @@ fn check_variables(card: &Card, versions: &[u32], partials: &Partials, cases: &[
     if errors.is_empty() { Ok(()) } else { Err(missing(errors)) }
 }
 
-fn missing(errors: Vec<FieldError>) -> Problem {
+pub(super) fn missing(errors: Vec<FieldError>) -> Problem {
     let detail = "a variable of a prompt has no value in a case";
     Problem::unprocessable("missing_variable", detail).with_errors(errors)
 }
