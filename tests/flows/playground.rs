@@ -1,4 +1,4 @@
-//! Drafts of prompts, tried out through the whole system before anything is saved.
+//! Drafts of prompts, tried out through the whole system before anything is saved, and cases kept from what was executed.
 
 use pcs_tests::eventually;
 use pcs_tests::system::TestSystem;
@@ -85,8 +85,42 @@ async fn what_was_tried_out_is_saved_when_it_passes() {
     assert!(code == 1 && err.contains("is not saved") && out.contains("input with echo: contains"), "{out}{err}");
     let (code, out, err) = ran(&system, &line("contains: Hi")).await;
     assert!(code == 0 && err.contains("saved as version 2"), "{out}{err}");
-    let shown = system.get(&format!("/cards/{card}")).await.expect(200).body;
+    let head = system.store.head().await.expect("the log has an end");
+    let shown = system.get(&format!("/cards/{card}?min_position={head}")).await.expect(200).body;
     assert_eq!((&shown["version"], &shown["prompt"]), (&json!(2), &json!("Hi {{q}}")));
     assert_eq!(shown["case_count"], 2, "{shown:#}");
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_are_kept_from_what_was_executed() {
+    let system = TestSystem::start().await;
+    let inputs =
+        json!([{ "input": { "q": "Ann" } }, { "input": { "q": "Bob" } }, { "input": { "q": "x" }, "subject": "p-1" }]);
+    let seen = system.card("Seen", "Hello {{q}}", inputs).await;
+    let demand = json!([{ "type": "contains", "value": "Ann" }]);
+    let run = system.run(&json!({ "card_id": seen, "models": [{ "id": "echo" }], "assertions": demand })).await;
+    system.ended(&run).await;
+    let own = json!([{ "input": { "q": "Ann" }, "assertions": demand }]);
+    let card = system.card("Kept", "Hi {{q}}", own).await;
+    let head = system.store.head().await.expect("the log has an end");
+    drop(system.get(&format!("/runs/{run}/results?min_position={head}")).await.expect(200));
+    drop(system.get(&format!("/cards/{card}/cases?min_position={head}")).await.expect(200));
+    let all = ["card", "cases", "Kept", "--from-run", &run, "--with-answer", "--tag", "seen"];
+    let (code, out, err) = ran(&system, &[&all[..], &["--only", "failed", "--preview"]].concat()).await;
+    assert!(code == 0 && out.contains("Hello Bob") && out.contains("nothing was sent"), "{out}{err}");
+    let (code, out, err) = ran(&system, &all).await;
+    assert!(code == 0 && out.starts_with("1 added, 1 there already"), "{out}{err}");
+    assert!(err.contains("1 results are made of a person's data"), "{err}");
+    let head = system.store.head().await.expect("the log has an end");
+    let cases = system.get(&format!("/cards/{card}/cases?min_position={head}")).await.expect(200).body;
+    let bob = cases["items"].as_array().expect("cases").iter().find(|case| case["input"]["q"] == "Bob").expect("Bob");
+    assert_eq!((&bob["expected_output"], &bob["tags"]), (&json!("Hello Bob"), &json!(["seen"])), "{bob:#}");
+    let ann = cases["items"].as_array().expect("cases").iter().find(|case| case["input"]["q"] == "Ann").expect("Ann");
+    assert_eq!(ann["assertions"], demand, "what the card has stays as it is");
+    let (_, out, _) = ran(&system, &all).await;
+    assert!(out.starts_with("0 added, 2 there already"), "{out}");
+    let none = ran(&system, &[&all[..], &["--execution", &card]].concat()).await;
+    assert!(none.0 == 2 && none.2.contains("has no execution"), "{none:?}");
     system.stop().await;
 }

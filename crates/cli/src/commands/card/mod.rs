@@ -1,5 +1,6 @@
 //! `pcs card …`: cards, their versions, labels and cases.
 
+mod from_run;
 mod lint;
 mod read;
 mod usage;
@@ -240,8 +241,10 @@ pub struct Cases {
     /// Add the cases of a .jsonl, .json, .yaml or .csv file; those that the card has are changed to it
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
-    /// Show the first cases of the file as they would be added, and send nothing
-    #[arg(long, requires = "import")]
+    #[command(flatten)]
+    pub from_run: from_run::FromRun,
+    /// Show the first cases as they would be added, and send nothing
+    #[arg(long)]
     pub preview: bool,
     /// Most cases to list
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -283,6 +286,14 @@ impl CardCommand {
                 write::preview(&file, named.json, output)
             }
             Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
+            Self::Cases(cases) if cases.from_run.from_run.is_some() => {
+                let run = cases.from_run.from_run.clone().unwrap_or_default();
+                from_run::keep(api, &cases, &run, output).await
+            }
+            Self::Cases(Cases { preview: true, .. }) => Err(CliError::usage(
+                "there is nothing to show before it is added",
+                "say what would be: --import FILE, or --from-run RUN",
+            )),
             Self::Cases(cases) => read::cases(api, &cases, output).await,
         }?;
         Ok(ExitStatus::Success)

@@ -99,7 +99,11 @@ const PREVIEW_CHARS_MAX: usize = 50;
 
 /// Shows the first cases of a file as they would be sent; nothing is sent.
 pub(super) fn preview(file: &Path, as_json: bool, output: &mut Output) -> Result<(), CliError> {
-    let cases = cases::load(file)?;
+    show_preview(&cases::load(file)?, as_json, output)
+}
+
+/// Shows the first of these cases.
+pub(super) fn show_preview(cases: &[SuiteCase], as_json: bool, output: &mut Output) -> Result<(), CliError> {
     let shown = || cases.iter().take(PREVIEW_LEN_MAX);
     if as_json {
         let drafts: Vec<_> = shown().map(|case| &case.draft).collect();
