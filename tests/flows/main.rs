@@ -24,5 +24,6 @@ mod relays;
 mod runs;
 mod scripts;
 mod tracing;
+mod trials;
 mod up;
 mod workers;

@@ -62,6 +62,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 21] = [
             "pcs-scripting",
             "pcs-schemas",
             "pcs-server",
+            "pcs-statistics",
             "pcs-store",
             "pcs-traces",
             "pcs-worker-maintenance",

@@ -11,6 +11,7 @@ mod false_discovery;
 mod needed;
 mod compare;
 mod repeats;
+mod sequential;
 #[cfg(test)]
 mod reference_tests;
 
@@ -20,4 +21,5 @@ pub use self::needed::more_repeats;
 pub use self::permutation::sign_flip_test;
 pub use self::repeats::{disagreement, pass_at_k, pass_hat_k};
 pub use self::sample::{Pair, Sample};
+pub use self::sequential::{Leaning, TwoRates, sign_e_value};
 pub use self::sign::sign_test;

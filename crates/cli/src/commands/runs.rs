@@ -1,7 +1,9 @@
 //! `pcs runs …`: the runs of the server, how far they are, and what they came to.
 
+use super::bisect::Bisect;
 use super::certificate::CertificateArgs;
 use super::compare::Compare;
+use super::decide::Decide;
 use super::exit::{CliError, ExitStatus};
 use super::explain::Explain;
 use super::output::{Align, Output, excerpt};
@@ -38,6 +40,8 @@ pub enum RunsCommand {
     Regrade(Regrade),
     /// Certify a run that has ended: what it was and came to, signed
     Certificate(CertificateArgs),
+    Bisect(Bisect),
+    Decide(Decide),
     /// Count the numbers of a run once more, and say which events each is made of
     Explain(Explain),
 }
@@ -147,6 +151,8 @@ impl RunsCommand {
             Self::Certificate(args) => args.against(api, output).await,
             Self::Compare(args) => return args.against(api, output).await,
             Self::Regrade(args) => return args.against(api, output).await,
+            Self::Decide(args) => return args.against(api, output).await,
+            Self::Bisect(args) => return args.against(api, output).await,
             Self::Explain(args) => return args.against(api, output).await,
         }?;
         Ok(ExitStatus::Success)
