@@ -1,6 +1,7 @@
 //! `pcs runs compare`: whether a run is better or worse than another one, for people, pull requests and gates.
 
 pub(crate) mod baseline;
+mod outputs;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::baseline::Baseline;
+use self::outputs::Answers;
 use super::exit::{CliError, ExitStatus};
 use super::output::Output;
 use super::target;
@@ -48,6 +50,9 @@ pub struct Compare {
     /// Exit with 1 where the quality regressed (or no case could be compared), or the latency or the cost did; may be repeated
     #[arg(long, value_name = "WHAT", value_parser = ["regressed", "latency", "cost"])]
     pub fail_on: Vec<String>,
+    /// Show what the answers of so many cases that are worse, and of so many that are better, said before and say now
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub outputs: usize,
     /// Print Markdown, as for a comment on a pull request
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
@@ -132,7 +137,8 @@ impl Compare {
     pub(super) async fn against(&self, api: &Api, output: &mut Output) -> Result<ExitStatus, CliError> {
         let found = baseline::of_run(api, target::run_id(&self.run)?, &self.baseline).await?;
         let (answer, compared) = self.ask(api, &found).await?;
-        self.show(&answer, &compared, output)?;
+        let answers = outputs::of(api, &compared, self.outputs).await?;
+        self.show(answer, &compared, &answers, output)?;
         Ok(self.status(&compared))
     }
 
@@ -160,14 +166,29 @@ impl Compare {
         if failed { ExitStatus::GateFailed } else { ExitStatus::Success }
     }
 
-    fn show(&self, answer: &Value, compared: &Compared, output: &mut Output) -> Result<(), CliError> {
+    fn show(
+        &self,
+        mut answer: Value,
+        compared: &Compared,
+        answers: &[Answers],
+        output: &mut Output,
+    ) -> Result<(), CliError> {
         if self.json {
-            return output.json(answer);
+            if self.outputs > 0 {
+                answer["outputs"] = serde_json::to_value(answers).unwrap_or_default();
+            }
+            return output.json(&answer);
         }
         if !compared.final_results {
             output.note("a run has not ended: this compares what there is");
         }
-        if self.markdown { output.text(&show::markdown(compared)) } else { show::text(compared, output) }
+        if self.markdown {
+            let mut page = show::markdown(compared);
+            outputs::markdown(answers, &mut page);
+            return output.text(&page);
+        }
+        show::text(compared, output)?;
+        outputs::text(answers, output)
     }
 
     fn fails(&self, arm: &ArmCompared) -> bool {
@@ -197,6 +218,7 @@ pub(crate) async fn compare_with(
         baseline_model: None,
         level: LEVEL.to_owned(),
         fail_on: fail_on.to_vec(),
+        outputs: 0,
         markdown: false,
         json: false,
     };

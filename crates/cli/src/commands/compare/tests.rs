@@ -49,6 +49,12 @@ fn server() -> FakeServer {
         if asked.line.contains("/comparison") {
             return Reply::json(200, comparison());
         }
+        if asked.line.contains("/results?") {
+            let says = if asked.line.contains(BEFORE) { "one\ntwo\n```\n" } else { "one\nthree\n```\n" };
+            let verdict = json!({ "type": "contains", "passed": false, "score": 0.0, "reason": "no two" });
+            let result = json!({ "case_id": "c1", "model": "echo", "version": 1, "repeat": 1, "output": says, "verdicts": [verdict] });
+            return Reply::json(200, json!({ "items": [result], "next_cursor": null }));
+        }
         if asked.line.contains("/runs?") {
             let later = run("0192aaaa-0000-7000-8000-0000000000f9", "2026-01-03T00:00:00Z");
             let items = [later, run(RUN, "2026-01-02T00:00:00Z"), run(BEFORE, "2026-01-01T00:00:00Z")];
@@ -78,6 +84,18 @@ async fn a_comparison_is_shown_with_its_verdict() {
     );
     let asked = server.lines();
     assert_eq!(asked.last().unwrap(), &format!("GET /api/v1/runs/{RUN}/comparison?baseline={BEFORE}&level=0.05"));
+}
+
+#[tokio::test]
+async fn answers_that_changed_are_shown_line_by_line() {
+    let (_, out) = ran(&server(), &["--baseline", BEFORE, "--outputs", "2"]).await;
+    assert!(out.contains("\na | <b> with echo, repeat 1\nfailed: no two\n--- baseline\n+++ candidate\n"), "{out}");
+    assert!(out.contains("\n one\n-two\n+three\n"), "{out}");
+    let (_, page) = ran(&server(), &["--baseline", BEFORE, "--outputs", "2", "--markdown"]).await;
+    assert!(page.contains("````diff\n--- baseline\n") && page.contains(" ```\n````\n"), "{page}");
+    let (_, json) = ran(&server(), &["--baseline", BEFORE, "--outputs", "2", "--json"]).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["outputs"][0]["candidate"], "one\nthree\n```\n");
 }
 
 #[tokio::test]
