@@ -6,6 +6,12 @@ alter table read.test_case
 -- The version of what graded an answer; absent of those that were graded before there was one.
 alter table read.execution_result add column grader text;
 
+-- Whether the model was not asked, because the same question had an answer.
+alter table read.execution_result add column cached boolean not null default false;
+
+-- What was checked out where a run was asked from.
+alter table read.run add column branch text, add column commit_id text;
+
 -- regrades.v1: one row a regrade, and one a new grade of an answer. ordinal is the order in which they were graded.
 create table read.regrade (
     tenant_id int not null,

@@ -94,6 +94,7 @@ impl Results {
             terms: Terms::default(),
             retry: None,
             schedule_id: None,
+            source: None,
         })
     }
 

@@ -157,6 +157,7 @@ pub(crate) async fn request(store: &Store, card: &Card, model: &ModelSpec, repea
         terms: Terms::default(),
         retry: None,
         schedule_id: None,
+        source: None,
     };
     let command = TestRunCommand::Request(Box::new(requested));
     execute::<TestRun>(store, &context(card.tenant), run.0, Expected::NoStream, command).await?;

@@ -7,6 +7,8 @@ use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::program::ran;
+
 const FINETUNED: &str = "recorded:gsm8k/175b_finetuning";
 const VERIFIED: &str = "recorded:gsm8k/175b_verification";
 /// Problems that are asked.
@@ -140,5 +142,51 @@ async fn what_can_not_be_compared_is_refused_with_the_reason() {
         drop(system.read(&compare(format!("baseline={another}&level={level}"))).await.expect(422));
     }
     drop(system.read(&compare(String::new())).await.expect(422));
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_know_their_branch_and_answers_that_were_used_again() {
+    let system = TestSystem::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = folder.path().join("suite.yaml");
+    let text = "name: Branches\ncard: { title: Branches, prompt: 'Hello {{q}}' }\nmodels: [echo]\n\
+                cases: [{ input: { q: Ann }, assertions: [{ type: contains, value: Hello }] }]\n";
+    std::fs::write(&suite, text).expect("a file");
+    let path = suite.display().to_string();
+    let on = |branch: &'static str| ["run", &path, "--branch", branch].map(str::to_owned).to_vec();
+    let of_branch = |branch: &'static str, more: &[&str]| {
+        let mut line = on(branch);
+        line.extend(more.iter().map(|word| (*word).to_owned()));
+        line
+    };
+    let run = async |line: Vec<String>| ran(&system, &line.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(run(of_branch("main", &[])).await.0, 0);
+    assert_eq!(run(of_branch("feature", &[])).await.0, 0);
+    let (code, out, err) = run(of_branch("feature", &["--baseline", "branch:main", "--fail-on", "regressed"])).await;
+    assert!(code == 0 && out.contains("version 1 with echo against version 1 with echo: no evidence"), "{out}{err}");
+    let head = system.store.head().await.expect("the log has an end");
+    let runs = system.get(&format!("/runs?min_position={head}")).await.expect(200).body;
+    let branches: Vec<&str> =
+        runs["items"].as_array().expect("runs").iter().filter_map(|run| run["branch"].as_str()).collect();
+    assert_eq!(branches, ["feature", "feature", "main"]);
+    let newest = runs["items"][0]["id"].as_str().expect("an id").to_owned();
+    let main = runs["items"][2]["id"].as_str().expect("an id").to_owned();
+    let (_, out, _) =
+        run(["runs", "compare", &newest, "--baseline", "branch:main", "--json"].map(str::to_owned).to_vec()).await;
+    let compared: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(compared["baseline_run_id"], main.as_str());
+    let lost = run(["runs", "compare", &newest, "--baseline", "branch:nobody"].map(str::to_owned).to_vec()).await;
+    assert!(lost.0 == 2 && lost.2.contains("no run of the branch \"nobody\""), "{lost:?}");
+
+    let card = runs["items"][0]["card_id"].clone();
+    let asked = json!({ "card_id": card, "models": [{ "id": "echo" }], "cache": true });
+    for cached in [false, true] {
+        let again = system.run(&asked).await;
+        system.ended(&again).await;
+        assert_eq!(system.results(&again).await[0]["cached"], cached);
+    }
+    let source = json!({ "card_id": card, "models": [{ "id": "echo" }], "source": { "branch": "" } });
+    assert_eq!(system.post("/runs", &source).await.expect(422).code(), "invalid_text");
     system.stop().await;
 }

@@ -18,7 +18,8 @@ use pcs_domain::prompt_card::{
 use pcs_domain::regrade::{self, Graded, RegradeEvent, RegradeTotals, Regraded};
 use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
 use pcs_domain::test_run::{
-    Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Terms, TestRunEvent,
+    Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Source, Terms,
+    TestRunEvent,
 };
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -161,6 +162,10 @@ fn runs() -> Vec<TestRunEvent> {
             terms: terms(),
             retry: None,
             schedule_id: Some(SCHEDULE),
+            source: Some(Source {
+                branch: Some("main".to_owned()),
+                commit: Some("3b07cce1f0a94d2e8c6b5a7d9e0f1a2b3c4d5e6f".to_owned()),
+            }),
         }),
         TestRunEvent::Cancelled(Cancelled {
             reason: "the wrong model".to_owned(),

@@ -1,7 +1,7 @@
 -- An absent parameter is no condition. The name of a case is its current one, also where the card has it no more.
 select r.execution_id, r.run_id, r.card_id, r.version, r.case_id, c.name as case_name, r.model, r.repeat, r.status,
        r.score, r.input, r.output, r.verdicts, r.latency_ms, r.input_tokens, r.output_tokens, r.cost_micro_usd,
-       r.error_class, r.error, r.attempt, r.worker, r.executed_at, r.position, r.subject, r.grader
+       r.error_class, r.error, r.attempt, r.worker, r.executed_at, r.position, r.subject, r.grader, r.cached
 from read.execution_result r
 left join read.test_case c on c.tenant_id = r.tenant_id and c.card_id = r.card_id and c.case_id = r.case_id
 where r.tenant_id = $1 and r.run_id = $2 and r.position > $3

@@ -1,6 +1,6 @@
 -- An absent parameter is no condition; the planner drops it, because the statement is planned with its parameters.
 select id, name, status, card_id, card_revision, versions, models, repeats, cases, planned, lane, requested_by,
-       requested_at, ended_at, revision
+       requested_at, ended_at, revision, branch, commit_id
 from read.run
 where tenant_id = $1
   and ($2::uuid is null or card_id = $2)

@@ -31,6 +31,20 @@ pub struct NewRun {
     pub grader: Option<ModelSpec>,
     /// `hi`, `std` or `bulk`.
     pub lane: &'static str,
+    /// What is checked out here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// The state of a repository.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Source {
+    /// The branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// A run.

@@ -94,6 +94,7 @@ impl RunTemplate {
             terms: self.terms,
             retry: None,
             schedule_id: None,
+            source: None,
         })
     }
 }

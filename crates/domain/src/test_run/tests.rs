@@ -36,6 +36,7 @@ fn request() -> Requested {
         terms: Terms::default(),
         retry: None,
         schedule_id: None,
+        source: None,
     }
 }
 

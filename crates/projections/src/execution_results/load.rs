@@ -10,11 +10,11 @@ use crate::copy::{Load, Rows};
 use crate::{ProjectionError, storable};
 
 /// Columns of [`COPY_RESULTS`].
-const RESULT_FIELDS: i16 = 25;
+const RESULT_FIELDS: i16 = 26;
 const COPY_RESULTS: &str = "copy execution_result (
     tenant_id, execution_id, run_id, card_id, version, case_id, model, repeat, status, score, input, output, verdicts,
     latency_ms, input_tokens, output_tokens, cost_micro_usd, error_class, error, attempt, worker, executed_at, position,
-    subject, grader) from stdin with (format binary)";
+    subject, grader, cached) from stdin with (format binary)";
 
 /// Columns of [`COPY_ATTEMPTS`].
 const ATTEMPT_FIELDS: i16 = 9;
@@ -73,7 +73,8 @@ fn put_result(rows: &mut Rows, result: &SavedResult<'_>) -> Result<(), serde_jso
         .timestamp(result.executed_at)
         .bigint(result.position)
         .jsonb_opt(result.subject.as_deref())
-        .text(result.grader);
+        .text(result.grader)
+        .bool(answer.is_some_and(|answer| answer.cached));
     Ok(())
 }
 

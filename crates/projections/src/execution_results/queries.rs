@@ -94,6 +94,8 @@ pub struct ResultRow {
     pub executed_at: Timestamp,
     /// The version of what graded it.
     pub grader: Option<String>,
+    /// Whether the model was not asked, because the same question had an answer.
+    pub cached: bool,
     /// The place of its event in the log; also where the next page begins.
     pub position: i64,
 }
@@ -245,6 +247,7 @@ impl FromRow<'_, PgRow> for ResultRow {
             worker: row.try_get("worker")?,
             executed_at: row::timestamp(row, "executed_at")?,
             grader: row.try_get("grader")?,
+            cached: row.try_get("cached")?,
             position: row.try_get("position")?,
         })
     }

@@ -64,6 +64,7 @@ async fn save_results(rows: &[SavedResult<'_>], connection: &mut PgConnection) -
         .bind(column(rows, |r| r.position))
         .bind(column(rows, |r| r.subject.as_deref()))
         .bind(column(rows, |r| r.grader))
+        .bind(column(rows, |r| r.answer.is_some_and(|answer| answer.cached)))
         .execute(connection)
         .await?;
     Ok(())

@@ -83,6 +83,10 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// The version of its stream.
     pub revision: i64,
+    /// The branch that was checked out where it was asked from.
+    pub branch: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
     /// The counts of all models together.
     pub totals: Totals,
     /// The counts of each model, in the order of `models`.
@@ -172,6 +176,8 @@ impl FromRow<'_, PgRow> for Run {
             requested_at: row::timestamp(row, "requested_at")?,
             ended_at: row::timestamp_opt(row, "ended_at")?,
             revision: row.try_get("revision")?,
+            branch: row.try_get("branch")?,
+            commit: row.try_get("commit_id")?,
             totals: Totals { planned: row.try_get("planned")?, ..Totals::default() },
             by_model: Vec::new(),
         })
@@ -253,7 +259,7 @@ pub(crate) async fn by_id_in<C: DerefMut<Target = PgConnection>>(
 ) -> Result<Option<Run>, ReadError> {
     let run: Option<Run> = sqlx::query_as(reader.sql(
         "select id, name, status, card_id, card_revision, versions, models, repeats, cases, planned, lane,
-                requested_by, requested_at, ended_at, revision
+                requested_by, requested_at, ended_at, revision, branch, commit_id
          from read.run where tenant_id = $1 and id = $2",
     ))
     .bind(tenant.0)

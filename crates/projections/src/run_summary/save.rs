@@ -1,14 +1,16 @@
 //! Writes what a page of events changes in runs: at most one statement for each table and kind of change.
 
+use std::borrow::Cow;
+
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestRunId};
 use pcs_domain::model::ModelSpec;
-use pcs_domain::test_run::Lane;
+use pcs_domain::test_run::{Lane, Source};
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::queries::RunStatus;
-use super::{Changes, NAME};
+use super::{Changes, NAME, Started};
 use crate::{ProjectionError, storable};
 
 pub(super) async fn save(changes: &Changes<'_>, connection: &mut PgConnection) -> Result<(), ProjectionError> {
@@ -44,6 +46,8 @@ struct SavedRun<'a> {
     requested_by: ActorId,
     requested_at: Timestamp,
     revision: i64,
+    branch: Option<Cow<'a, str>>,
+    commit_id: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +56,10 @@ struct SavedModel<'a> {
     run_id: TestRunId,
     ordinal: usize,
     model: &'a str,
+}
+
+fn source<'a>(started: &'a Started<'_>, of: impl Fn(&'a Source) -> Option<&'a str>) -> Option<Cow<'a, str>> {
+    started.request.source.as_ref().and_then(of).map(storable::text)
 }
 
 async fn save_started(changes: &Changes<'_>, connection: &mut PgConnection) -> Result<(), ProjectionError> {
@@ -71,6 +79,8 @@ async fn save_started(changes: &Changes<'_>, connection: &mut PgConnection) -> R
         requested_by: started.request.requested_by,
         requested_at: started.at,
         revision: started.revision,
+        branch: source(started, |source| source.branch.as_deref()),
+        commit_id: source(started, |source| source.commit.as_deref()),
     });
     for array in storable::json_arrays(runs)? {
         sqlx::query(include_str!("../../queries/run_save.sql")).bind(array).execute(&mut *connection).await?;

@@ -137,6 +137,12 @@ pub(crate) struct RunDoc {
     #[schema(required, format = DateTime)]
     ended_at: Option<String>,
     revision: i64,
+    /// The branch that was checked out where it was asked from.
+    #[schema(required)]
+    branch: Option<String>,
+    /// The commit.
+    #[schema(required)]
+    commit: Option<String>,
     totals: TotalsDoc,
     /// In the order of `models`.
     by_model: Vec<ModelSummaryDoc>,
@@ -260,8 +266,18 @@ pub(crate) struct ResultDoc {
     /// The version of what graded it.
     #[schema(required)]
     grader: Option<String>,
+    /// Whether the model was not asked, because the same question had an answer.
+    cached: bool,
     /// The place of its event in the log.
     position: i64,
+}
+
+/// What is checked out where a run is asked from.
+#[derive(ToSchema)]
+#[schema(as = Source)]
+pub(crate) struct SourceDoc {
+    branch: Option<String>,
+    commit: Option<String>,
 }
 
 /// How an execution came out.

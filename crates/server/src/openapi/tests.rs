@@ -303,6 +303,8 @@ fn run() -> Run {
         requested_at: moment(),
         ended_at: None,
         revision: 1,
+        branch: None,
+        commit: None,
         totals: Totals::default(),
         by_model: vec![model],
     }
@@ -311,6 +313,7 @@ fn run() -> Run {
 fn result() -> ResultRow {
     ResultRow {
         grader: None,
+        cached: false,
         execution_id: ExecutionId(Uuid::nil()),
         run_id: TestRunId(Uuid::nil()),
         card_id: PromptCardId(Uuid::nil()),

@@ -79,6 +79,8 @@ fn requested(id: TestRunId, request: &Requested, first: &Recorded) -> Result<Run
         requested_at: first.recorded_at,
         ended_at: None,
         revision: first.version,
+        branch: request.source.as_ref().and_then(|source| source.branch.clone()),
+        commit: request.source.as_ref().and_then(|source| source.commit.clone()),
         totals: Totals { planned: i64::try_from(request.executions).unwrap_or(i64::MAX), ..Totals::default() },
         by_model: by_model.collect(),
     })

@@ -10,7 +10,7 @@ use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId};
 use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
-use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Terms};
+use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Source, Terms};
 use pcs_grading::template::Partials;
 use pcs_grading::{Check, Template, Transform};
 use serde::Deserialize;
@@ -32,6 +32,8 @@ const PROVIDERS: [(&str, bool); 8] = [
     ("ollama", true),
     ("huggingface", true),
 ];
+/// Longest name of a branch or a commit, in bytes.
+const SOURCE_BYTES_MAX: usize = 255;
 /// Longest address of a model, in bytes.
 const BASE_URL_BYTES_MAX: usize = 2_048;
 /// Longest time for all checks: a template with loops over large variables can take long for each of 50,000 cases.
@@ -86,11 +88,28 @@ pub(crate) struct NewRun {
     /// Whether an answer that the same question got before may be used again.
     #[serde(default)]
     cache: bool,
+    /// What is checked out where the run is asked from.
+    #[schema(value_type = Option<crate::openapi::answers::SourceDoc>)]
+    source: Option<Source>,
 }
 
 impl CommandBody for NewRun {}
 
 impl NewRun {
+    /// What is checked out where the run is asked from; not part of what runs, and so not of a template.
+    pub(crate) fn take_source(&mut self) -> Result<Option<Source>, Problem> {
+        let source = self.source.take();
+        let texts = source.iter().flat_map(|source| [("branch", &source.branch), ("commit", &source.commit)]);
+        for (field, text) in texts {
+            let Some(text) = text else { continue };
+            if text.is_empty() || text.len() > SOURCE_BYTES_MAX || text.contains('\0') {
+                let message = format!("{field} must have 1 to {SOURCE_BYTES_MAX} bytes and no NUL character");
+                return Err(Problem::unprocessable("invalid_text", &message).field(format!("source.{field}"), &message));
+            }
+        }
+        Ok(source)
+    }
+
     pub(crate) fn into_template(self) -> RunTemplate {
         let Self { start_within_seconds, budget, not_before, cache, .. } = self;
         RunTemplate {

@@ -102,7 +102,8 @@ async fn first_request(
     Ok(run.state.request().cloned())
 }
 
-async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
+async fn checked(state: &AppState, mut body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
+    let source = body.take_source()?;
     // Templates and assertions are checked against what the cases really say.
     let Loaded { state: card, revision, .. } = card_answer::loaded(state, principal.tenant, body.card_id).await?;
     let (account, template) = (principal.account_id, body.into_template());
@@ -112,7 +113,8 @@ async fn checked(state: &AppState, body: NewRun, principal: &Principal) -> Resul
         let _place = place;
         run_request::check(&template, &card, revision, account, included)
     });
-    checked.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))
+    let requested = checked.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))?;
+    Ok(Requested { source, ..requested })
 }
 
 /// Finds runs, the newest first.

@@ -12,6 +12,8 @@ const RUNS_MAX: &str = "200";
 const LAST: &str = "last";
 /// What stands before a label's name.
 const LABEL: &str = "label:";
+/// What stands before a branch's name.
+const BRANCH: &str = "branch:";
 
 /// A run to compare with, and which of its versions is meant where a label says so.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +41,9 @@ pub(super) async fn of_run(api: &Api, run: &str, named: &str) -> Result<Baseline
         before.insert(0, judged.clone());
         return labelled(api, card, label, &before).await;
     }
+    if let Some(branch) = named.strip_prefix(BRANCH) {
+        return of_branch(&before, branch).ok_or_else(|| no_branch(branch));
+    }
     let none = || CliError::usage("the card has no completed run before this one", "name a run with --baseline");
     last(&before).ok_or_else(none)
 }
@@ -49,14 +54,30 @@ pub(crate) async fn of_card(api: &Api, card: &str, named: &str) -> Result<Option
         return Ok(Some(baseline));
     }
     let completed = completed(api, card).await?;
+    if let Some(branch) = named.strip_prefix(BRANCH) {
+        // The first run on a branch has nothing to be compared with, as the first one of a card.
+        return Ok(of_branch(&completed, branch));
+    }
     match named.strip_prefix(LABEL) {
         Some(label) => labelled(api, card, label, &completed).await.map(Some),
         None => Ok(last(&completed)),
     }
 }
 
+/// The newest run of a branch.
+fn of_branch(runs: &[Value], branch: &str) -> Option<Baseline> {
+    let run = runs.iter().find(|run| run["branch"] == branch)?;
+    Some(Baseline { run: text(run, "id").to_owned(), version: None })
+}
+
+fn no_branch(branch: &str) -> CliError {
+    let message =
+        format!("no run of the branch {branch:?} is among the {RUNS_MAX} of the card completed last before this one");
+    CliError::usage(message, "run the suite once on that branch, or name a run with --baseline")
+}
+
 fn by_id(named: &str) -> Result<Option<Baseline>, CliError> {
-    if named == LAST || named.starts_with(LABEL) {
+    if named == LAST || named.starts_with(LABEL) || named.starts_with(BRANCH) {
         return Ok(None);
     }
     Ok(Some(Baseline { run: target::run_id(named)?.to_owned(), version: None }))

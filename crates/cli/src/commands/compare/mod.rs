@@ -28,8 +28,8 @@ const REGRESSED: &str = "regressed";
 pub struct Compare {
     /// The run that is judged
     pub run: String,
-    /// What it is compared with: a run's id; `last`, the newest completed run of its card before it; or `label:NAME`, the
-    /// newest completed run of the version that has this label
+    /// What it is compared with: a run's id; `last`, the newest completed run of its card before it; `label:NAME`, the
+    /// newest completed run of the version that has this label; or `branch:NAME`, the newest one of a branch
     #[arg(long, value_name = "RUN", default_value = "last")]
     pub baseline: String,
     /// This version of the run; else each model's newest

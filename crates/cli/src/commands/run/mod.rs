@@ -1,6 +1,7 @@
 //! `pcs run SUITE`: brings the card up to date, asks for the run, follows it, and says what came of it.
 
 mod select;
+mod source;
 mod suites;
 mod sync;
 mod follow;
@@ -29,7 +30,7 @@ use super::exit::{CliError, ExitStatus};
 use super::output::Output;
 use crate::client::Api;
 use crate::client::connection::Connection;
-use crate::client::run_wire::{NewRun, Run};
+use crate::client::run_wire::{NewRun, Run, Source};
 use crate::suite::Suite;
 
 /// Largest request for a run that the server reads, in bytes.
@@ -76,8 +77,11 @@ pub struct RunArgs {
     /// Exit with 1 when a case passes fewer than so many of its repeats, with any version and model
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     pub require_passes: Option<u16>,
-    /// Compare the run with this one when it has ended: a run's id; `last`, the newest completed run of the card; or
-    /// `label:NAME`, the newest completed run of the version that has this label
+    /// The branch that the run belongs to, instead of what CI or git say
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// Compare the run with this one when it has ended: a run's id; `last`, the newest completed run of the card;
+    /// `label:NAME`, the newest completed run of the version that has this label; or `branch:NAME`, the newest one of a branch
     #[arg(long, value_name = "RUN")]
     pub baseline: Option<String>,
     /// Exit with 1 where the quality regressed against the baseline (or no case could be compared), or the latency or the
@@ -128,6 +132,7 @@ impl RunArgs {
             lane: None,
             fail_below: None,
             require_passes: None,
+            branch: None,
             baseline: None,
             fail_on: Vec::new(),
             timeout: None,
@@ -179,7 +184,8 @@ impl RunArgs {
         }
         // Before the run costs anything.
         let baseline = self.baseline(api, &synced.card_id, output).await?;
-        let request = new_run(suite, synced)?;
+        let source = source::of(&self.suite, self.branch.as_deref());
+        let request = new_run(suite, synced, source)?;
         let started = Instant::now();
         // Not interruptible: a run that nobody knows of could not be cancelled.
         let run = api.request_run(&request).await?;
@@ -323,7 +329,7 @@ impl RunArgs {
     }
 }
 
-fn new_run(suite: &Suite, synced: sync::Synced) -> Result<NewRun, CliError> {
+fn new_run(suite: &Suite, synced: sync::Synced, source: Option<Source>) -> Result<NewRun, CliError> {
     let request = NewRun {
         card_id: synced.card_id,
         name: suite.name.clone(),
@@ -335,6 +341,7 @@ fn new_run(suite: &Suite, synced: sync::Synced) -> Result<NewRun, CliError> {
         threshold: suite.threshold,
         grader: suite.grader.clone(),
         lane: Lane::name(suite.lane),
+        source,
     };
     let bytes = serde_json::to_string(&request).map_or(0, |json| json.len());
     if bytes > RUN_BODY_BYTES_MAX {

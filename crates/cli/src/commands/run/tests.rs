@@ -102,6 +102,7 @@ fn args() -> RunArgs {
         case: None,
         name: None,
         lane: None,
+        branch: None,
         baseline: None,
         fail_on: Vec::new(),
         fail_below: None,
