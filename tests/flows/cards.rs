@@ -87,6 +87,15 @@ async fn a_protected_label_is_moved_by_an_administrator_only() {
     drop(send(Method::PUT, &editor, "staging", first.clone()).await.expect(200));
     drop(send(Method::PUT, admin, "production", first.clone()).await.expect(200));
     assert_eq!(send(Method::DELETE, &editor, "production", none.clone()).await.expect(403).code(), "label_protected");
+    // Nor does a detour take it from those who fetch it by the card's title.
+    let on_card = async |method: Method, path: &str, revision: &str, body: Value| {
+        let request = http.request(method, format!("{}/api/v1/cards/{card}{path}", system.url)).bearer_auth(&editor);
+        TestSystem::send(request.header("if-match", revision).json(&body)).await
+    };
+    let seen = system.read(&format!("/cards/{card}")).await.expect(200).header("etag").to_owned();
+    let archived = on_card(Method::POST, "/archive", &seen, none.clone()).await.expect(403);
+    let renamed = on_card(Method::PATCH, "", &seen, json!({ "title": "Other" })).await.expect(403);
+    assert_eq!((archived.code(), renamed.code()), ("label_protected", "label_protected"));
     // The read model says what the command's own state says.
     let read = system.read(&format!("/cards/{card}")).await.expect(200).body;
     assert_eq!(read["labels"], json!({ "production": 1, "staging": 1 }));

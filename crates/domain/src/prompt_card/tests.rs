@@ -49,6 +49,7 @@ fn revise() -> Revise {
         tags: None,
         message,
         author: AUTHOR,
+        may_move_protected: false,
     }
 }
 
@@ -239,6 +240,19 @@ fn a_protected_label_is_moved_only_by_those_who_may() {
 }
 
 #[test]
+fn a_card_with_a_protected_label_is_archived_and_renamed_only_by_those_who_may() {
+    let protected = || Event::LabelProtected(LabelProtected { label: "production".into() });
+    let card = || given::<PromptCard>([created(), protected()]);
+    let archive = |may_move_protected| Command::Archive { reason: String::new(), may_move_protected };
+    let rename =
+        |may_move_protected| Command::Revise(Revise { title: Some("Another".into()), may_move_protected, ..revise() });
+    card().when(archive(false)).refused("label_protected");
+    card().when(rename(false)).refused("label_protected");
+    card().when(Command::Revise(Revise { prompt: Some("two".into()), ..revise() })).accepted();
+    card().when(rename(true)).accepted().when(archive(true)).accepted();
+}
+
+#[test]
 fn a_label_is_protected_until_it_is_not() {
     let protect = |label: &str| Command::ProtectLabel { label: label.into() };
     let unprotect = || Command::UnprotectLabel { label: "production".into() };
@@ -267,7 +281,7 @@ fn publishing_and_archiving_twice_is_doing_it_once() {
         .nothing()
         .when(Command::Unpublish)
         .then([unpublished()]);
-    let archive = || Command::Archive { reason: String::new() };
+    let archive = || Command::Archive { reason: String::new(), may_move_protected: false };
     active()
         .when(Command::Restore)
         .nothing()
@@ -279,8 +293,10 @@ fn publishing_and_archiving_twice_is_doing_it_once() {
         .then([Event::Restored(Restored {})])
         .when(Command::Publish)
         .then([published()]);
-    active().when(Command::Archive { reason: "x".repeat(limits::MESSAGE_BYTES_MAX + 1) }).refused("field_too_long");
-    active().when(Command::Archive { reason: "\0".into() }).refused("nul_character");
+    active()
+        .when(Command::Archive { reason: "x".repeat(limits::MESSAGE_BYTES_MAX + 1), may_move_protected: false })
+        .refused("field_too_long");
+    active().when(Command::Archive { reason: "\0".into(), may_move_protected: false }).refused("nul_character");
 }
 
 #[test]
@@ -519,7 +535,7 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
                 Command::Unpublish
             }
         }
-        8 => Command::Archive { reason: text(chance) },
+        8 => Command::Archive { reason: text(chance), may_move_protected: chance.flip() },
         9 => Command::Restore,
         10 | 11 => {
             let cases = (0..chance.below(4)).map(|_| {

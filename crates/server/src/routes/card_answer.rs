@@ -135,7 +135,9 @@ impl From<PromptCardRejection> for Problem {
             PromptCardRejection::NotFound
             | PromptCardRejection::NoSuchLabel { .. }
             | PromptCardRejection::NoSuchCase { .. } => refused(StatusCode::NOT_FOUND),
-            PromptCardRejection::LabelIsProtected { .. } => refused(StatusCode::FORBIDDEN),
+            PromptCardRejection::LabelIsProtected { .. } | PromptCardRejection::HasProtectedLabel { .. } => {
+                refused(StatusCode::FORBIDDEN)
+            }
             PromptCardRejection::AlreadyExists
             | PromptCardRejection::IsArchived
             | PromptCardRejection::Shredded { .. }

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::labels::may_move_protected;
 use super::{at, card_answer, past, wait, with_revision};
 use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
@@ -240,6 +241,7 @@ async fn revise(
         tags: body.tags,
         message: body.message,
         author: principal.account_id,
+        may_move_protected: may_move_protected(&principal),
     });
     let executed = card_answer::change(&state, &context, id, expected, revise).await?;
     card_answer::answer(&state, principal.tenant, id, executed).await
@@ -253,7 +255,8 @@ async fn archive(
     Path(id): Path<PromptCardId>,
     mut command: Command<Reason>,
 ) -> Result<Response, Problem> {
-    let archive = PromptCardCommand::Archive { reason: std::mem::take(&mut command.body.reason) };
+    let reason = std::mem::take(&mut command.body.reason);
+    let archive = PromptCardCommand::Archive { reason, may_move_protected: may_move_protected(&command.principal) };
     act(&state, id, &command, Action::ArchiveCard, archive).await
 }
 

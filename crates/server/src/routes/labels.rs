@@ -83,6 +83,6 @@ async fn unprotect(
 }
 
 /// Who may protect labels is not held up by their protection.
-fn may_move_protected(principal: &Principal) -> bool {
+pub(super) fn may_move_protected(principal: &Principal) -> bool {
     authorize(principal, Action::ProtectLabel).is_ok()
 }

@@ -99,7 +99,8 @@ fn templates_and_assertions_are_read_before_the_run() {
 #[test]
 fn a_card_that_is_away_has_no_runs() {
     assert_eq!(code(&PromptCard::Absent, json!({})), (404, "card_not_found"));
-    let archived = after(card("a", &[json!({})]), PromptCardCommand::Archive { reason: String::new() });
+    let archived =
+        after(card("a", &[json!({})]), PromptCardCommand::Archive { reason: String::new(), may_move_protected: false });
     assert_eq!(code(&archived, json!({})), (409, "card_archived"));
 }
 

@@ -49,3 +49,11 @@ fn free(card: &Card, label: &str, may_move_protected: bool) -> Result<(), Prompt
     }
     Err(PromptCardRejection::LabelIsProtected { label: label.to_owned() })
 }
+
+/// Refuses to take a card from where its protected labels are fetched, unless the one who asks may move them.
+pub(super) fn findable(card: &Card, may_move_protected: bool) -> Result<(), PromptCardRejection> {
+    match card.protected_labels.first() {
+        Some(label) if !may_move_protected => Err(PromptCardRejection::HasProtectedLabel { label: label.clone() }),
+        _ => Ok(()),
+    }
+}

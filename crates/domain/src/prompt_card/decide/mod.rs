@@ -62,6 +62,8 @@ pub enum PromptCardCommand {
     Archive {
         /// Why; may be empty.
         reason: String,
+        /// Whether the one who asks may move protected labels.
+        may_move_protected: bool,
     },
     /// Put the card to use again.
     Restore,
@@ -146,6 +148,8 @@ pub struct Revise {
     pub message: String,
     /// Who changes it.
     pub author: ActorId,
+    /// Whether the one who asks may move protected labels: applications fetch them by the title.
+    pub may_move_protected: bool,
 }
 
 /// Why a command on a card is refused.
@@ -217,6 +221,15 @@ pub enum PromptCardRejection {
         /// The label.
         label: String,
     },
+    /// What would take a protected label from those who fetch it can't be done by everybody.
+    #[error(
+        "the card has the protected label {label:?}: archiving or renaming the card takes the permission to protect \
+         labels; ask an administrator, or have the label unprotected first"
+    )]
+    HasProtectedLabel {
+        /// The first of its protected labels.
+        label: String,
+    },
     /// The card has no such version.
     #[error("the card has no version {version}; its newest is {latest}")]
     NoSuchVersion {
@@ -268,7 +281,7 @@ impl RejectionCode for PromptCardRejection {
             Self::OutOfRange { .. } => "out_of_range",
             Self::NulCharacter { .. } => "nul_character",
             Self::InvalidLabel { .. } => "invalid_label",
-            Self::LabelIsProtected { .. } => "label_protected",
+            Self::LabelIsProtected { .. } | Self::HasProtectedLabel { .. } => "label_protected",
             Self::NoSuchVersion { .. } => "version_not_found",
             Self::NoSuchLabel { .. } => "label_not_found",
             Self::NoSuchCase { .. } => "case_not_found",
@@ -308,7 +321,8 @@ fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
         PromptCardCommand::UnprotectLabel { label } => labels::unprotected(card, label),
         PromptCardCommand::Publish => Ok(changed(!card.is_public, Event::Published(Published {}))),
         PromptCardCommand::Unpublish => Ok(changed(card.is_public, Event::Unpublished(Unpublished {}))),
-        PromptCardCommand::Archive { reason } => {
+        PromptCardCommand::Archive { reason, may_move_protected } => {
+            labels::findable(card, may_move_protected)?;
             details::long_text("reason", &reason, limits::MESSAGE_BYTES_MAX)?;
             Ok(vec![Event::Archived(Archived { reason })])
         }
@@ -352,6 +366,9 @@ fn revised(card: &Card, revise: Revise) -> Decision {
         metadata: revise.metadata.unwrap_or_else(|| card.metadata.clone()),
     };
     details::title(&described.title)?;
+    if described.title != card.title {
+        labels::findable(card, revise.may_move_protected)?;
+    }
     details::long_text("description", &described.description, limits::DESCRIPTION_BYTES_MAX)?;
     details::text("category", &described.category, limits::CATEGORY_CHARS_MAX)?;
     details::metadata(&described.metadata)?;
