@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pcs_domain::assertion::Assertion;
 use pcs_domain::model::ModelSpec;
 use pcs_scripting::Script;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::files::{self, FILE};
 use super::{Reading, expectation, programs};
@@ -246,10 +246,14 @@ impl Reading<'_> {
         let place = fields.place();
         let kind_node = fields.require("type", "say what it checks: type: contains")?;
         let kind = fields.as_text("type", kind_node)?;
-        if let Some(node) = fields.take("contextTransform") {
-            let message = "`contextTransform` is not supported: the context is not taken out of the output here";
-            return Err(self.source.error(node.place, message, "put the context into the variable `context`"));
-        }
+        let context = match fields.take("contextTransform") {
+            None => None,
+            Some(node) => {
+                let (place, code) = (node.place, fields.as_text("contextTransform", node)?);
+                self.report.approximate(place, "contextTransform", "it is given what the model's own transform made");
+                Some(self.code(place, code)?)
+            }
+        };
         let members = fields.list("assert", "a list of assertions")?.unwrap_or_default();
         let members = members.into_iter().map(|item| self.assertion(item)).collect::<Result<Vec<_>, _>>()?;
         let value = fields.take("value").map(Node::into_json);
@@ -265,7 +269,7 @@ impl Reading<'_> {
             transform: fields.text("transform")?,
             provider,
             rubric_prompt,
-            config: fields.object("config")?,
+            config: with_context(fields.object("config")?, context),
         };
         self.draft(place, assertion, members)
     }
@@ -323,6 +327,14 @@ impl Reading<'_> {
         let mut found = files::matching(self.source, place, Path::new(self.folder), path)?;
         Ok(found.remove(0))
     }
+}
+
+/// The settings of an assertion, with the code that takes its context out of the output.
+fn with_context(config: Option<Map<String, Value>>, code: Option<String>) -> Option<Map<String, Value>> {
+    let Some(code) = code else { return config };
+    let mut config = config.unwrap_or_default();
+    config.insert("context_transform".to_owned(), Value::from(code));
+    Some(config)
 }
 
 /// What a test's transform makes of the output is what the assertion's own is given.

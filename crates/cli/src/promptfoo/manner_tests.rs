@@ -150,7 +150,7 @@ fn judges_that_can_not_be_asked_are_errors_whatever_may_be_left_out() {
     for (test, said) in [
         ("assert: [{type: llm-rubric, value: x, provider: 'bedrock:claude'}]", "the judge can't be asked here"),
         ("options: {provider: 'exec:judge.sh'}", "the judge can't be asked here"),
-        ("assert: [{type: context-recall, value: x, contextTransform: output}]", "`contextTransform`"),
+        ("assert: [{type: context-recall, value: x, contextTransform: 'output.'}]", "it is no JavaScript"),
     ] {
         let text = format!("prompts: [x]\nproviders: [echo]\ntests:\n- {{{test}}}");
         let error = read_with(&[("c.yaml", &text)], &options).unwrap_err();

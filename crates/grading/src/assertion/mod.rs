@@ -142,7 +142,7 @@ impl<'a> Subject<'a> {
         Self { output: &seen.text, is_value: seen.is_value, ..self }
     }
 
-    fn seen(&self) -> Seen<'a> {
+    pub(crate) fn seen(&self) -> Seen<'a> {
         Seen { is_value: self.is_value, ..Seen::text(self.output) }
     }
 }
@@ -277,6 +277,7 @@ impl Check {
     pub fn runs_code(&self) -> bool {
         let is_code = match &self.rule {
             Rule::Code(_) => true,
+            Rule::Judged(rule) => rule.runs_code(),
             Rule::Set(set) => set.members().iter().any(Self::runs_code),
             _ => false,
         };
@@ -335,9 +336,10 @@ impl Check {
             Ok(seen) => seen,
             Err(why) => return Ok(Reached::Found(Err(why), None)),
         };
+        let said = subject;
         let subject = subject.with(&seen);
         match &self.rule {
-            Rule::Judged(rule) => rule.reached(&subject, replies),
+            Rule::Judged(rule) => rule.reached(&subject, said, replies),
             Rule::Set(set) => set.reached(&subject, replies),
             _ => {
                 let (evaluation, measured) = self.found(&subject);

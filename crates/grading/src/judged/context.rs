@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ask::{self, Exhibit};
 use super::{Evidence, Next, Obstacle, OffSchema, Progress, Reply, reading};
-use crate::assertion::{AssertionError, Finding, Source, resolved};
+use crate::assertion::{AssertionError, Finding, Source, Transform, resolved};
 use crate::template::Template;
 
 /// Most statements or sentences that a judge is asked about at once.
@@ -28,6 +28,8 @@ pub(super) struct Context {
     manner: Manner,
     truth: Option<Template>,
     threshold: f64,
+    /// Takes the context out of what the model said; else it is the case's variable.
+    transform: Option<Transform>,
 }
 
 #[derive(Deserialize)]
@@ -60,11 +62,28 @@ impl Context {
             }
         };
         let threshold = source.assertion.threshold.map_or(Ok(0.0), |_| source.threshold())?;
-        Ok(Self { manner, truth, threshold })
+        let transform = source.setting::<String>("context_transform")?;
+        let transform = transform.map(|code| source.code(Transform::compile(&code))).transpose()?;
+        Ok(Self { manner, truth, threshold, transform })
+    }
+
+    pub(super) fn runs_code(&self) -> bool {
+        self.transform.is_some()
+    }
+
+    fn context(&self, evidence: Evidence<'_>) -> Result<String, Obstacle> {
+        let Some(transform) = &self.transform else { return variable(evidence, "context") };
+        let made = transform.apply(evidence.said.seen(), evidence.variables).map_err(Obstacle::Lacking)?;
+        let value: Option<Value> = if made.is_value { serde_json::from_str(&made.text).ok() } else { None };
+        let text = value.as_ref().map_or_else(|| made.text.into_owned(), text_of);
+        if matches!(value, Some(Value::Null)) || text.trim().is_empty() {
+            return Err(Obstacle::Lacking("its context_transform made nothing of the output".to_owned()));
+        }
+        Ok(text)
     }
 
     pub(super) fn next(&self, evidence: Evidence<'_>, replies: &[Reply]) -> Next {
-        let context = variable(evidence, "context")?;
+        let context = self.context(evidence)?;
         match self.manner {
             Manner::Faithfulness => self.faithfulness(evidence, &context, replies),
             Manner::Recall => {
@@ -140,16 +159,18 @@ const RELEVANCE: &str = "You are given a question and numbered sentences that we
 /// A variable of the case as a text.
 pub(super) fn variable(evidence: Evidence<'_>, name: &str) -> Result<String, Obstacle> {
     match evidence.variables.get(name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        // Several pieces that were retrieved.
-        Some(Value::Array(items)) => Ok(items.iter().map(printed).collect::<Vec<_>>().join("\n")),
-        Some(value) if !value.is_null() => Ok(value.to_string()),
+        Some(value) if !value.is_null() => Ok(text_of(value)),
         Some(_) | None => Err(Obstacle::Lacking(format!("the case has no variable `{name}`"))),
     }
 }
 
-fn printed(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// A value as a text; of several pieces that were retrieved, each on a line of its own.
+fn text_of(value: &Value) -> String {
+    let printed = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        Value::Array(items) => items.iter().map(printed).collect::<Vec<_>>().join("\n"),
+        value => printed(value),
+    }
 }
 
 /// The sentences of a text: up to a full stop, a question or exclamation mark before white space, or to the line's end.

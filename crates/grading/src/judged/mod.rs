@@ -106,6 +106,8 @@ pub(crate) enum Progress {
 #[derive(Clone, Copy)]
 pub(crate) struct Evidence<'a> {
     pub(crate) output: &'a str,
+    /// What the model said, before the assertion's transform.
+    pub(crate) said: &'a Subject<'a>,
     pub(crate) variables: &'a Map<String, Value>,
 }
 
@@ -197,14 +199,24 @@ impl Judged {
         }
     }
 
+    /// Whether it runs users' code.
+    pub(crate) fn runs_code(&self) -> bool {
+        matches!(&self.rule, Rule::Context(rule) if rule.runs_code())
+    }
+
     /// The models that it names.
     pub(crate) fn models(&self) -> Vec<&ModelSpec> {
         [&self.judge, &self.embedder, &self.sorter].into_iter().flatten().collect()
     }
 
     /// How far it has come with these replies.
-    pub(crate) fn reached(&self, subject: &Subject<'_>, replies: &[Reply]) -> Result<Reached, OffSchema> {
-        let evidence = Evidence { output: subject.output, variables: subject.variables };
+    pub(crate) fn reached(
+        &self,
+        subject: &Subject<'_>,
+        said: &Subject<'_>,
+        replies: &[Reply],
+    ) -> Result<Reached, OffSchema> {
+        let evidence = Evidence { output: subject.output, said, variables: subject.variables };
         match self.next(evidence, replies) {
             Ok(Progress::Ask(question)) => {
                 let judge = self.asked(&question).cloned().map(Box::new);

@@ -333,3 +333,22 @@ fn a_set_asks_for_its_members_one_after_the_other() {
     assert!(verdict(&check(json!({ "type": "not-assert-set", "value": members })), "out", &replies).passed);
     assert!(!check(json!({ "type": "assert-set", "value": [members[1]] })).needs_grader());
 }
+
+#[test]
+fn a_context_may_be_taken_out_of_what_the_model_said() {
+    let config = json!({ "context_transform": "JSON.parse(output).documents" });
+    let kind =
+        check(json!({ "type": "context-relevance", "config": config, "transform": "JSON.parse(output).answer" }));
+    assert!(kind.runs_code() && kind.needs_grader());
+    let output = r#"{"answer": "Ann", "documents": ["Ann came.", "Bob left."]}"#;
+    let (_, asked) = chat(&asked(&kind, output, &[])).remove(1);
+    assert!(asked.contains("1. Ann came.") && asked.contains("2. Bob left."), "{asked}");
+    let lacking = verdict(&kind, r#"{"answer": "Ann"}"#, &[]);
+    assert!(!lacking.passed && lacking.reason.contains("not a value that JSON has"), "{lacking:?}");
+    let faithful =
+        check(json!({ "type": "context-faithfulness", "config": config, "transform": "JSON.parse(output).answer" }));
+    let (_, asked) = chat(&self::asked(&faithful, output, &[])).remove(1);
+    assert!(asked.contains("Ann") && !asked.contains("documents"), "{asked}");
+    let wrong = json!({ "type": "context-relevance", "config": { "context_transform": "output." } });
+    assert!(refused(wrong).contains("it is no JavaScript"));
+}
