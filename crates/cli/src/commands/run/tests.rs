@@ -153,7 +153,9 @@ async fn a_first_run_makes_the_card_and_prints_the_table() {
     let looks: Vec<_> = asked.iter().filter(|asked| asked.line.starts_with("GET /api/v1/runs/")).collect();
     assert_eq!(looks.len(), 2);
     assert_eq!(position(&looks[0].line).as_deref(), Some("9"));
-    let request = asked.iter().find(|asked| asked.line == "POST /api/v1/runs").unwrap().json();
+    let mut request = asked.iter().find(|asked| asked.line == "POST /api/v1/runs").unwrap().json();
+    // Where these tests run, there may be a repository or none.
+    drop(request.as_object_mut().unwrap().remove("source"));
     assert_eq!(
         request,
         json!({
