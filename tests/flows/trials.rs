@@ -58,8 +58,13 @@ async fn the_version_that_broke_a_case_is_found() {
         "{out}"
     );
     assert!(err.contains("version 4 with echo: 3 of 3 passed"), "{err}");
+    // Once more, nobody is asked who was asked before.
     let (code, out, _) = ran(&system, &["runs", "bisect", &good, &bad, "--case", &case]).await;
     assert!(code == 0 && out.contains("version 5 broke it; version 4 was good"), "{out}");
+    assert!(
+        out.lines().filter(|line| line.contains("  echo  ")).all(|line| line.contains("       3       3  ")),
+        "{out}"
+    );
 
     // Another model is the cause where the old version fails with it too.
     let rude = json!({ "id": "scripted:rude", "script": { "answer": "no" } });

@@ -65,6 +65,8 @@ struct Step {
     model: String,
     passed: u64,
     trials: u64,
+    /// Of these, how many had an answer before.
+    reused: u64,
     /// `good`, `bad` or `open`.
     side: &'static str,
     run_id: String,
@@ -261,6 +263,7 @@ impl Search<'_> {
             model: name(&side.model),
             passed: count(&|result| result.status == "passed"),
             trials: count(&|_| true),
+            reused: count(&|result| result.rest.get("cached") == Some(&Value::Bool(true))),
             side: "open",
             run_id: ended.run_id,
         })
@@ -279,14 +282,15 @@ fn show(steps: &[Step], cause: &Cause, output: &mut Output) -> Result<(), CliErr
         ("model", Align::Left),
         ("passed", Align::Right),
         ("trials", Align::Right),
+        ("reused", Align::Right),
         ("side", Align::Left),
         ("run", Align::Left),
     ];
     let row = |step: &Step| {
         let number = |number: u64| number.to_string();
-        let (passed, trials) = (number(step.passed), number(step.trials));
+        let (passed, trials, reused) = (number(step.passed), number(step.trials), number(step.reused));
         let version = step.version.to_string();
-        vec![version, step.model.clone(), passed, trials, step.side.to_owned(), step.run_id.clone()]
+        vec![version, step.model.clone(), passed, trials, reused, step.side.to_owned(), step.run_id.clone()]
     };
     output.table(&columns, steps.iter().map(row).collect())?;
     output.line("")?;
