@@ -317,3 +317,42 @@ async fn cases_keep_their_identity_and_are_not_lost_by_accident() {
     );
     system.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_fit_the_schema_of_their_card() {
+    let system = TestSystem::start().await;
+    let card =
+        system.card("Ages", "{{name}} is {{age}}", json!([{ "input": { "name": "Ann", "age": "three" } }])).await;
+    let typed = json!({ "input": { "type": "object", "required": ["name"], "additionalProperties": false,
+        "properties": { "name": { "type": "string" }, "age": { "type": "integer", "minimum": 0 } } } });
+    let put = |body: &Value| system.request(Method::PUT, &format!("/api/v1/cards/{card}/schema")).json(body);
+    drop(TestSystem::send(put(&typed)).await.expect(200));
+    let shown = system.get(&format!("/cards/{card}/schema")).await.expect(200).body;
+    assert_eq!((&shown["input"], &shown["expected_output"]), (&typed["input"], &Value::Null));
+
+    let path = format!("/cards/{card}/cases");
+    let wrong = json!({ "cases": [{ "input": { "name": "Bob", "age": 3 } }, { "input": { "name": 4, "agee": 1 }, "name": "odd" }] });
+    let refused = system.post(&path, &wrong).await.expect(422);
+    assert_eq!(
+        (refused.code(), &refused.body["errors"][0]["field"]),
+        ("case_does_not_fit", &json!("cases[1]")),
+        "{:#}",
+        refused.body
+    );
+    assert!(
+        refused.body["errors"].to_string().contains("case \\\"odd\\\": input.name: 4 is not of type"),
+        "{:#}",
+        refused.body
+    );
+    drop(system.post(&path, &json!({ "cases": [{ "input": { "name": "Bob", "age": 3 } }] })).await.expect(200));
+
+    // The case that was there before does not fit, and no run of it is begun.
+    let run = json!({ "card_id": card, "models": [{ "id": "echo" }] });
+    let refused = system.post("/runs", &run).await.expect(422);
+    assert_eq!(refused.code(), "case_does_not_fit", "{:#}", refused.body);
+    drop(TestSystem::send(put(&json!({}))).await.expect(200));
+    drop(system.post("/runs", &run).await.expect(202));
+    let broken = TestSystem::send(put(&json!({ "input": { "type": "intger" } }))).await.expect(422);
+    assert_eq!((broken.code(), &broken.body["errors"][0]["field"]), ("invalid_schema", &json!("input")));
+    system.stop().await;
+}

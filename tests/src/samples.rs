@@ -12,8 +12,8 @@ use pcs_domain::job::{self, JobEvent, Requeued};
 use pcs_domain::job_policy::{JobPolicyEvent, LimitRemoved, LimitSet, Limits, Paused, Resumed, Scope, WeightSet};
 use pcs_domain::model::{ModelParams, ModelSpec};
 use pcs_domain::prompt_card::{
-    Archived, CaseChanged, CasesAdded, CasesRemoved, Created, Described, LabelProtected, LabelUnprotected, Labelled,
-    PromptCardEvent, Published, Restored, Revised, Tagged, TestCase, Unlabelled, Unpublished,
+    Archived, CaseChanged, CaseSchema, CasesAdded, CasesRemoved, Created, Described, LabelProtected, LabelUnprotected,
+    Labelled, PromptCardEvent, Published, Restored, Revised, SchemaChanged, Tagged, TestCase, Unlabelled, Unpublished,
 };
 use pcs_domain::regrade::{self, Graded, RegradeEvent, RegradeTotals, Regraded};
 use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
@@ -123,6 +123,14 @@ fn cards() -> Vec<PromptCardEvent> {
         PromptCardEvent::Unlabelled(Unlabelled { label: "staging".to_owned() }),
         PromptCardEvent::LabelProtected(LabelProtected { label: "production".to_owned() }),
         PromptCardEvent::LabelUnprotected(LabelUnprotected { label: "staging".to_owned() }),
+        PromptCardEvent::SchemaChanged(SchemaChanged {
+            schema: CaseSchema {
+                input: json!({ "type": "object", "required": ["question"], "properties": { "question": { "type": "string" } } })
+                    .as_object()
+                    .cloned(),
+                expected_output: json!({ "type": "number" }).as_object().cloned(),
+            },
+        }),
         PromptCardEvent::Published(Published {}),
         PromptCardEvent::Unpublished(Unpublished {}),
         PromptCardEvent::Archived(Archived { reason: "replaced by the new card".to_owned() }),

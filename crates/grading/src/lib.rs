@@ -9,9 +9,11 @@ pub mod assertion;
 pub mod grade;
 pub mod judged;
 pub mod lint;
+pub mod case_schema;
 mod excerpt;
 
 pub use assertion::{AssertionError, Check, KNOWN_KINDS, Seen, Step, Subject, Transform};
+pub use case_schema::{CaseCheck, CaseSchemaError};
 pub use grade::{conclude, grade, grader_version, variables};
 pub use judged::{Class, OffSchema, Question, Reply};
 pub use lint::{Lint, Remark, RemarkKind};

@@ -43,12 +43,17 @@ pub(super) fn prompt(value: &str) -> Result<(), Rejection> {
 }
 
 pub(super) fn metadata(value: &Map<String, Value>) -> Result<(), Rejection> {
+    json_object("metadata", value)
+}
+
+/// An object that the database can keep, and that is not too large.
+pub(super) fn json_object(field: &'static str, value: &Map<String, Value>) -> Result<(), Rejection> {
     let json = Value::Object(value.clone());
-    json_without_nul("metadata", &json)?;
+    json_without_nul(field, &json)?;
     let bytes = json.to_string().len();
     if bytes > limits::METADATA_BYTES_MAX {
         let max = limits::METADATA_BYTES_MAX;
-        return Err(Rejection::TooLong { field: "metadata", len: bytes, max, unit: "bytes" });
+        return Err(Rejection::TooLong { field, len: bytes, max, unit: "bytes" });
     }
     Ok(())
 }

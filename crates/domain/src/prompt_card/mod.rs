@@ -44,6 +44,8 @@ events! {
         LabelProtected(LabelProtected) = "prompt_card.label_protected" version 1,
         /// Everybody who writes the card may move the label again.
         LabelUnprotected(LabelUnprotected) = "prompt_card.label_unprotected" version 1,
+        /// Cases have to fit other schemas; those that the card has stay.
+        SchemaChanged(SchemaChanged) = "prompt_card.schema_changed" version 1,
         /// Everybody may see the card.
         Published(Published) = "prompt_card.published" version 1,
         /// Only the team may see the card.
@@ -133,6 +135,32 @@ pub struct Labelled {
 pub struct Unlabelled {
     /// The label that is gone.
     pub label: String,
+}
+
+/// Payload of `prompt_card.schema_changed` version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct SchemaChanged {
+    /// What cases have to look like from now on.
+    pub schema: CaseSchema,
+}
+
+/// What the cases of a card have to look like; anything fits what is absent.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct CaseSchema {
+    /// A JSON Schema of the input, as one object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Map<String, Value>>,
+    /// A JSON Schema of the expected output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_output: Option<Map<String, Value>>,
+}
+
+impl CaseSchema {
+    /// Whether anything fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.input.is_none() && self.expected_output.is_none()
+    }
 }
 
 /// Payload of `prompt_card.label_protected` version 1.
@@ -226,6 +254,9 @@ pub struct Card {
     pub labels: BTreeMap<String, u32>,
     /// The labels that not everybody may move; a version need not have them.
     pub protected_labels: BTreeSet<String>,
+    /// What cases have to look like.
+    #[serde(default, skip_serializing_if = "CaseSchema::is_empty")]
+    pub schema: CaseSchema,
     /// The cases by id.
     pub cases: BTreeMap<TestCaseId, TestCase>,
     /// The ids of the cases in the order they were added.
@@ -255,6 +286,7 @@ impl Card {
             prompts: BTreeMap::from([(1, event.prompt)]),
             labels: BTreeMap::new(),
             protected_labels: BTreeSet::new(),
+            schema: CaseSchema::default(),
             cases: BTreeMap::new(),
             case_order: Vec::new(),
         }
@@ -299,6 +331,7 @@ impl Card {
             PromptCardEvent::LabelUnprotected(e) => {
                 self.protected_labels.remove(&e.label);
             }
+            PromptCardEvent::SchemaChanged(e) => self.schema = e.schema,
             PromptCardEvent::Published(_) => self.is_public = true,
             PromptCardEvent::Unpublished(_) => self.is_public = false,
             PromptCardEvent::CasesAdded(e) => e.cases.into_iter().for_each(|case| self.add_case(case)),

@@ -536,6 +536,7 @@ fn any_command(chance: &mut Chance, state: &PromptCard) -> Command {
             }
         }
         8 => Command::Archive { reason: text(chance), may_move_protected: chance.flip() },
+        9 if chance.flip() => Command::ChangeSchema(if chance.flip() { schema() } else { CaseSchema::default() }),
         9 => Command::Restore,
         10 | 11 => {
             let cases = (0..chance.below(4)).map(|_| {
@@ -615,6 +616,24 @@ fn n1_a_state_from_a_snapshot_and_its_tail_is_the_state_of_the_whole_history() {
     }
 }
 
+fn schema() -> CaseSchema {
+    let input = serde_json::json!({ "required": ["a"] }).as_object().cloned();
+    CaseSchema { input, expected_output: None }
+}
+
+#[test]
+fn the_form_of_cases_is_changed_and_taken_away() {
+    let event = |schema: CaseSchema| Event::SchemaChanged(SchemaChanged { schema });
+    let card = active().when(Command::ChangeSchema(schema())).then([event(schema())]);
+    let card = card.when(Command::ChangeSchema(schema())).then([]);
+    card.when(Command::ChangeSchema(CaseSchema::default())).then([event(CaseSchema::default())]);
+    let text = "x".repeat(limits::METADATA_BYTES_MAX);
+    let large = serde_json::json!({ "title": text }).as_object().cloned();
+    active().when(Command::ChangeSchema(CaseSchema { input: None, expected_output: large })).refused("field_too_long");
+    let nul = serde_json::json!({ "title": "\0" }).as_object().cloned();
+    active().when(Command::ChangeSchema(CaseSchema { input: nul, expected_output: None })).refused("nul_character");
+}
+
 /// Snapshots of an older `evolve` must not be taken for those of this one.
 #[test]
 fn another_fold_of_the_same_history_has_another_number() {
@@ -629,6 +648,8 @@ fn another_fold_of_the_same_history_has_another_number() {
         Event::LabelProtected(LabelProtected { label: "production".into() }),
         Event::LabelProtected(LabelProtected { label: "old".into() }),
         Event::LabelUnprotected(LabelUnprotected { label: "old".into() }),
+        Event::SchemaChanged(SchemaChanged { schema: schema() }),
+        Event::SchemaChanged(SchemaChanged { schema: CaseSchema::default() }),
         Event::Published(Published {}),
         Event::CaseChanged(CaseChanged { case: renamed }),
         Event::CasesRemoved(CasesRemoved { case_ids: vec![cases[1].id] }),

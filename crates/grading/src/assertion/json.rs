@@ -36,10 +36,10 @@ impl JsonDemand {
         source.no_tolerance()?;
         let schema = match source.value() {
             None => None,
-            Some(schema @ (Value::Object(_) | Value::Bool(_))) => Some(validator(source, schema)?),
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => Some(validator_of(source, schema)?),
             Some(Value::String(text)) => {
                 let schema = serde_json::from_str(text).map_err(|error| unusable(source, &error.to_string()))?;
-                Some(validator(source, &schema)?)
+                Some(validator_of(source, &schema)?)
             }
             Some(_) => return Err(source.wrong_value(NEEDS)),
         };
@@ -100,12 +100,17 @@ impl JsonDemand {
     }
 }
 
-fn validator(source: &Source<'_>, schema: &Value) -> Result<jsonschema::Validator, AssertionError> {
+fn validator_of(source: &Source<'_>, schema: &Value) -> Result<jsonschema::Validator, AssertionError> {
+    validator(schema).map_err(|why| AssertionError::Schema { kind: source.assertion.kind.clone(), why })
+}
+
+/// A user's JSON Schema, compiled; or what is wrong with it.
+pub(crate) fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
     // The linear engine: lookaround in a schema's `pattern` is refused, for nothing bounds its time there.
     let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
     // Offline: a schema of a user must not make a worker fetch addresses.
     let options = jsonschema::options().offline().with_pattern_options(patterns);
-    options.build(schema).map_err(|error| unusable(source, &error.to_string()))
+    options.build(schema).map_err(|error| cut(&error.to_string()))
 }
 
 fn unusable(source: &Source<'_>, why: &str) -> AssertionError {

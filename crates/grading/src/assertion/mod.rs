@@ -38,6 +38,7 @@ pub use self::error::AssertionError;
 use self::error::unknown;
 use self::html::Html;
 use self::json::JsonDemand;
+pub(crate) use self::json::validator;
 use self::measure::Measure;
 use self::meteor::Meteor;
 use self::numeric::Numeric;

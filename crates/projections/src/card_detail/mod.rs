@@ -157,6 +157,7 @@ impl<'a> Changes<'a> {
             | PromptCardEvent::Unlabelled(_)
             | PromptCardEvent::LabelProtected(_)
             | PromptCardEvent::LabelUnprotected(_)
+            | PromptCardEvent::SchemaChanged(_)
             | PromptCardEvent::Published(_)
             | PromptCardEvent::Unpublished(_)
             | PromptCardEvent::Archived(_)

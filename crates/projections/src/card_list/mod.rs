@@ -147,6 +147,8 @@ fn change(card: &mut CardRow, event: &PromptCardEvent) {
         PromptCardEvent::LabelUnprotected(e) => {
             card.protected_labels.remove(&e.label);
         }
+        // It is read from the card itself.
+        PromptCardEvent::SchemaChanged(_) => (),
         PromptCardEvent::Published(_) => card.is_public = true,
         PromptCardEvent::Unpublished(_) => card.is_public = false,
         PromptCardEvent::Archived(_) => card.archived = true,

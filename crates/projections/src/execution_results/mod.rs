@@ -152,6 +152,7 @@ impl<'a> Added<'a> {
                 | PromptCardEvent::Unlabelled(_)
                 | PromptCardEvent::LabelProtected(_)
                 | PromptCardEvent::LabelUnprotected(_)
+                | PromptCardEvent::SchemaChanged(_)
                 | PromptCardEvent::Published(_)
                 | PromptCardEvent::Unpublished(_)
                 | PromptCardEvent::Archived(_)

@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use super::document;
 use crate::routes::lint::{Kind, LintRemark, Linted, Severity};
-use crate::routes::playground;
 use crate::routes::prompts::Prompt;
 use crate::routes::usage::{ScheduleUsage, Usage};
+use crate::routes::{case_schema, playground};
 
 /// The contract: every route there shall be.
 const ROUTES: &[(&str, &[&str])] = &[
@@ -41,6 +41,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/cards/{card_id}/usage", &["get"]),
     ("/api/v1/prompts/{name}", &["get"]),
     ("/api/v1/cards/{card_id}/cases", &["get", "post"]),
+    ("/api/v1/cards/{card_id}/schema", &["get", "put"]),
     ("/api/v1/cards/{card_id}/cases/{case_id}", &["delete", "patch"]),
     ("/api/v1/runs", &["get", "post"]),
     ("/api/v1/runs/{run_id}", &["get"]),
@@ -344,7 +345,8 @@ fn result() -> ResultRow {
 fn playground_rows() -> Vec<(&'static str, Value)> {
     let cell = playground::Cell { job_id: JobId(Uuid::nil()), model: String::new(), case_id: None, input: None };
     let tried = json!(playground::TriedOut { cells: vec![cell] });
-    vec![("PlaygroundCell", tried["cells"][0].clone()), ("Playground", tried)]
+    let schemas = json!(case_schema::Schemas::default());
+    vec![("Schemas", schemas), ("PlaygroundCell", tried["cells"][0].clone()), ("Playground", tried)]
 }
 
 #[test]

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::card_versions::PageQuery;
 use super::cards::act;
 use super::subjects::subject_name;
-use super::{card_answer, of_command, past, wait};
+use super::{card_answer, case_schema, of_command, past, wait};
 use crate::edge::authenticate::Caller;
 use crate::edge::command::{Command, CommandBody, Nothing};
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
@@ -168,6 +168,10 @@ async fn add(
         Duplicates::Change => OnDuplicate::Change,
     };
     let cases = drafts(&state, tenant, id, command.body.cases).await?;
+    let card = card_answer::loaded(&state, tenant, id).await?;
+    if let Some(card) = card.state.card() {
+        case_schema::check_drafts(card, &cases)?;
+    }
     let case_ids: Vec<TestCaseId> = cases.iter().map(|case| case.id(id)).collect();
     let add = PromptCardCommand::AddCases { card: id, cases, on_duplicate };
     let executed = card_answer::change(&state, &context, id, expected, add).await?;

@@ -30,7 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct LintQuery {
+pub(super) struct CurrentQuery {
     /// Taken as by every read, and always met: this one reads the card's own history.
     #[serde(rename = "min_position")]
     #[param(rename = "min_position")]
@@ -123,13 +123,13 @@ impl From<Remark> for LintRemark {
 
 /// Checks a version against the card's cases.
 #[utoipa::path(get, path = "/cards/{card_id}/versions/{version}/lint", tag = "versions",
-    params(("card_id" = Uuid, Path), ("version" = u32, Path), LintQuery),
+    params(("card_id" = Uuid, Path), ("version" = u32, Path), CurrentQuery),
     responses((status = 200, body = Linted, description = "What was found")))]
 async fn check(
     State(state): State<AppState>,
     Caller(principal): Caller,
     Path((id, version)): Path<(PromptCardId, u32)>,
-    Query(_query): Query<LintQuery>,
+    Query(_query): Query<CurrentQuery>,
 ) -> Result<Json<Linted>, Problem> {
     authorize(&principal, Action::ReadCard)?;
     let loaded = card_answer::loaded(&state, principal.tenant, id).await?;

@@ -17,6 +17,7 @@ pub(crate) mod run_answer;
 pub(crate) mod run_request;
 pub(crate) mod results;
 pub(crate) mod comparison;
+pub(crate) mod case_schema;
 pub(crate) mod playground;
 pub(crate) mod regrades;
 pub(crate) mod certificates;
@@ -70,6 +71,7 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(labels::routes())
         .merge(prompts::routes())
         .merge(cases::routes())
+        .merge(case_schema::routes())
         .merge(usage::routes())
         .merge(runs::routes())
         .merge(results::routes())

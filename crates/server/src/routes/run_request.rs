@@ -16,6 +16,7 @@ use pcs_grading::{Check, Template, Transform};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::case_schema;
 use super::partials::Included;
 use crate::edge::command::CommandBody;
 use crate::openapi::{AssertionDoc, ModelSpecDoc};
@@ -170,6 +171,7 @@ pub(crate) fn check(
         None => card.cases_in_order().collect(),
     };
     check_subjects(&cases)?;
+    case_schema::check_cases(card, &cases)?;
     check_assertions(&requested, &cases)?;
     check_variables(card, &requested.versions, &included.texts, &cases)?;
     requested.partials = included.pinned;

@@ -3,6 +3,7 @@
 mod from_run;
 mod lint;
 mod read;
+mod schema;
 mod usage;
 mod write;
 #[cfg(test)]
@@ -52,6 +53,8 @@ pub enum CardCommand {
     Unprotect(NamedLabel),
     /// List a card's cases, or add some from a file
     Cases(Cases),
+    /// Show what a card's cases have to look like, or change it
+    Schema(Schema),
 }
 
 /// A card, by its id or its exact title.
@@ -251,6 +254,19 @@ pub struct Cases {
     pub limit: usize,
 }
 
+/// `card schema`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Schema {
+    /// The card: its id or its exact title
+    pub card: String,
+    /// Demand what a file says: JSON Schemas as {"input": …, "expected_output": …}
+    #[arg(long, value_name = "FILE")]
+    pub set: Option<PathBuf>,
+    /// Demand nothing any more
+    #[arg(long, conflicts_with = "set")]
+    pub clear: bool,
+}
+
 fn json_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("it is not a JSON object: {error}"))
 }
@@ -282,6 +298,7 @@ impl CardCommand {
             Self::Lint(lint) => return lint::lint(api, &lint, output).await,
             Self::Usage(named) => usage::usage(api, &named, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
+            Self::Schema(schema) => schema::schema(api, &schema, output).await,
             Self::Cases(Cases { named, import: Some(file), preview: true, .. }) => {
                 write::preview(&file, named.json, output)
             }

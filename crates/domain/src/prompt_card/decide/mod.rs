@@ -2,14 +2,15 @@
 
 mod cases;
 mod labels;
+mod schema;
 
 use serde_json::{Map, Value};
 
 use super::details;
 use super::test_case::CaseDraft;
 use super::{
-    Archived, Card, Created, Described, PromptCard, PromptCardEvent as Event, Published, Restored, Revised, Tagged,
-    Unpublished,
+    Archived, Card, CaseSchema, Created, Described, PromptCard, PromptCardEvent as Event, Published, Restored, Revised,
+    Tagged, Unpublished,
 };
 use crate::aggregate::RejectionCode;
 use crate::assertion::Assertion;
@@ -54,6 +55,8 @@ pub enum PromptCardCommand {
         /// The label.
         label: String,
     },
+    /// Demand another form of cases.
+    ChangeSchema(CaseSchema),
     /// Show the card to everybody.
     Publish,
     /// Show the card to the team only.
@@ -319,6 +322,7 @@ fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
         PromptCardCommand::Unlabel { label, may_move_protected } => labels::unlabelled(card, label, may_move_protected),
         PromptCardCommand::ProtectLabel { label } => labels::protected(card, label),
         PromptCardCommand::UnprotectLabel { label } => labels::unprotected(card, label),
+        PromptCardCommand::ChangeSchema(schema) => schema::schema_changed(card, schema),
         PromptCardCommand::Publish => Ok(changed(!card.is_public, Event::Published(Published {}))),
         PromptCardCommand::Unpublish => Ok(changed(card.is_public, Event::Unpublished(Unpublished {}))),
         PromptCardCommand::Archive { reason, may_move_protected } => {
