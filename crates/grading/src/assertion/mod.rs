@@ -8,6 +8,7 @@ mod error;
 mod equality;
 mod html;
 mod json;
+mod kinds;
 mod measure;
 mod meteor;
 mod numeric;
@@ -39,6 +40,7 @@ use self::error::unknown;
 use self::html::Html;
 use self::json::JsonDemand;
 pub(crate) use self::json::validator;
+pub use self::kinds::KNOWN_KINDS;
 use self::measure::Measure;
 use self::meteor::Meteor;
 use self::numeric::Numeric;
@@ -51,58 +53,6 @@ use self::wording::Wording;
 use self::xml::Xml;
 use crate::judged::{self, Judged, OffSchema, Question, Reply};
 
-/// Every kind of assertion; each can have `not-` in front.
-pub const KNOWN_KINDS: &[&str] = &[
-    "equals",
-    "contains",
-    "icontains",
-    "contains-any",
-    "contains-all",
-    "icontains-any",
-    "icontains-all",
-    "starts-with",
-    "regex",
-    "is-json",
-    "contains-json",
-    "numeric",
-    "latency",
-    "cost",
-    "word-count",
-    "levenshtein",
-    "rouge-n",
-    "bleu",
-    "gleu",
-    "finish-reason",
-    "is-refusal",
-    "meteor",
-    "is-xml",
-    "contains-xml",
-    "is-html",
-    "contains-html",
-    "is-sql",
-    "contains-sql",
-    "javascript",
-    "python",
-    "assert-set",
-    // These ask a model.
-    "llm-rubric",
-    "g-eval",
-    "model-graded-closedqa",
-    "factuality",
-    "model-graded-factuality",
-    "answer-relevance",
-    "context-faithfulness",
-    "context-recall",
-    "context-relevance",
-    "similar",
-    "similar:cosine",
-    "similar:dot",
-    "similar:euclidean",
-    "moderation",
-    "classifier",
-    // This asks a server of the author's.
-    "webhook",
-];
 /// What turns a kind round.
 const NOT: &str = "not-";
 
