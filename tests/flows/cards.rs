@@ -7,6 +7,8 @@ use pcs_tests::system::TestSystem;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::program::ran;
+
 #[tokio::test]
 async fn a_card_is_made_revised_labelled_and_archived() {
     let system = TestSystem::start().await;
@@ -352,6 +354,13 @@ async fn cases_fit_the_schema_of_their_card() {
     assert_eq!(refused.code(), "case_does_not_fit", "{:#}", refused.body);
     drop(TestSystem::send(put(&json!({}))).await.expect(200));
     drop(system.post("/runs", &run).await.expect(202));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("schema.json").display().to_string();
+    std::fs::write(&file, typed.to_string()).expect("a file");
+    let (code, out, err) = ran(&system, &["card", "schema", &card, "--set", &file]).await;
+    assert!(code == 0 && out.contains("\"minimum\": 0"), "{out}{err}");
+    let (code, out, err) = ran(&system, &["card", "schema", &card, "--clear"]).await;
+    assert!(code == 0 && out.contains("\"input\": null"), "{out}{err}");
     let broken = TestSystem::send(put(&json!({ "input": { "type": "intger" } }))).await.expect(422);
     assert_eq!((broken.code(), &broken.body["errors"][0]["field"]), ("invalid_schema", &json!("input")));
     system.stop().await;

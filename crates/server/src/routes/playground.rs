@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::run_request::{check_models, missing, wrong_with_assertion};
 use crate::edge::command::{Command, CommandBody};
 use crate::openapi::{AssertionDoc, ModelSpecDoc};
-use crate::problem::{FieldError, Problem};
+use crate::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
 use crate::routes::{of_command, partials};
 use crate::state::AppState;
 
@@ -231,7 +231,8 @@ fn check(draft: &Draft, cases: &[(Of, DraftCase)]) -> Result<(), Problem> {
             .enumerate()
             .map(move |(nth, assertion)| (format!("cases[{of}].assertions[{nth}]"), assertion))
     });
-    let errors: Vec<FieldError> = common.chain(own.filter_map(|(field, assertion)| wrong(field, assertion))).collect();
+    let errors = common.chain(own.filter_map(|(field, assertion)| wrong(field, assertion)));
+    let errors: Vec<FieldError> = errors.take(FIELD_ERRORS_MAX).collect();
     if errors.is_empty() {
         return Ok(());
     }
