@@ -21,7 +21,7 @@ fn card_events(wanted: fn(&PromptCardEvent) -> bool) -> Vec<(Uuid, DomainEvent)>
 async fn a_card_is_what_its_events_say() {
     let key = json!({ "tenant_id": 1, "id": CARD });
     let columns = json!({
-        "title": "Word problems, grade school", "tags": ["gsm8k"], "version": 2, "revision": 14, "case_count": 1,
+        "title": "Word problems, grade school", "tags": ["gsm8k"], "version": 2, "revision": 15, "case_count": 1,
         "labels": { "production": 2, "@protected": ["production"] }, "is_public": false, "archived": false,
     });
     let events = card_events(|event| !matches!(event, PromptCardEvent::CasesRemoved(_)));

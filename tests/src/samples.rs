@@ -147,7 +147,13 @@ fn runs() -> Vec<TestRunEvent> {
         id: "openai:gpt-4o-mini".to_owned(),
         label: Some("mini".to_owned()),
         base_url: None,
-        params: ModelParams { temperature: Some(0.0), max_tokens: Some(256), seed: Some(7), ..ModelParams::default() },
+        params: ModelParams {
+            temperature: Some(0.0),
+            max_tokens: Some(256),
+            seed: Some(7),
+            tools: vec![object(json!({ "type": "function", "function": { "name": "weather" } }))],
+            ..ModelParams::default()
+        },
         script: None,
     };
     vec![

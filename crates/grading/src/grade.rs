@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use pcs_domain::assertion::{Assertion, Grade, Verdict};
 use pcs_domain::execution::Answer;
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -19,7 +20,26 @@ const VERSION_DIGITS: usize = 16;
 /// How far below its threshold a score may be by rounding: seven verdicts of weight 0.1 are 0.7 of ten.
 pub(crate) const ROUNDING: f64 = 1e-9;
 
-/// Grades an answer, of which a transform may let something else be seen than its text, by a run's checks and a case's
+/// What a model said.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Who said it.
+    pub model: &'a ModelSpec,
+    /// Its answer.
+    pub answer: &'a Answer,
+    /// What is looked at of it: a transform may let something else be seen than its text.
+    pub seen: &'a Seen<'a>,
+}
+
+impl Said<'_> {
+    /// What assertions are asked about, with the case's variables.
+    #[must_use]
+    pub fn subject<'b>(&'b self, variables: &'b Map<String, Value>) -> Subject<'b> {
+        Subject::of(self.answer, variables).of_model(self.model).with(self.seen)
+    }
+}
+
+/// Grades an answer by a run's checks and a case's
 /// own, which both are compiled once and used often.
 ///
 /// The score is the weighted mean of the verdicts' scores, and 1 where there are none. With a threshold (the case's,
@@ -30,10 +50,10 @@ pub fn grade(
     run_checks: &[Check],
     case_checks: &[Check],
     run_threshold: Option<f64>,
-    (answer, seen): (&Answer, &Seen<'_>),
+    said: Said<'_>,
 ) -> Grade {
     let variables = variables(case);
-    let subject = Subject::of(answer, &variables).with(seen);
+    let subject = said.subject(&variables);
     let verdicts = run_checks.iter().chain(case_checks).map(|check| check.verdict(&subject)).collect();
     conclude(case, run_threshold, verdicts)
 }
@@ -90,6 +110,8 @@ pub(crate) fn weighted_mean(verdicts: &[Verdict]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use pcs_domain::ids::TestCaseId;
     use serde_json::json;
@@ -109,6 +131,11 @@ mod tests {
             assertions: vec![],
             threshold,
         }
+    }
+
+    fn said<'a>(answer: &'a Answer, seen: &'a Seen<'a>) -> Said<'a> {
+        static MODEL: LazyLock<ModelSpec> = LazyLock::new(|| ModelSpec::of_id("echo"));
+        Said { model: &MODEL, answer, seen }
     }
 
     fn checks(list: Value) -> Vec<Check> {
@@ -139,7 +166,7 @@ mod tests {
             &[],
             &checks(list.collect()),
             run_threshold,
-            (&answer("18"), &Seen::text("18")),
+            said(&answer("18"), &Seen::text("18")),
         );
         assert_eq!(grade.verdicts.len(), weights.len());
         (grade.passed, grade.score)
@@ -177,7 +204,7 @@ mod tests {
             &[],
             &checks(json!([{ "type": "equals", "value": "x", "weight": 0 }])),
             None,
-            (&answer("18"), &Seen::text("18")),
+            said(&answer("18"), &Seen::text("18")),
         );
         assert!(grade.passed && !grade.verdicts[0].passed);
     }
@@ -192,7 +219,7 @@ mod tests {
     fn the_runs_verdicts_come_first_and_all_see_the_expected_output() {
         let run = checks(json!([{ "type": "latency", "threshold": 5 }]));
         let own = checks(json!([{ "type": "numeric", "value": "{{ expected_output }}" }]));
-        let grade = grade(&case(None), &run, &own, None, (&answer("A: 18"), &Seen::text("A: 18")));
+        let grade = grade(&case(None), &run, &own, None, said(&answer("A: 18"), &Seen::text("A: 18")));
         let kinds: Vec<&str> = grade.verdicts.iter().map(|verdict| verdict.kind.as_str()).collect();
         assert_eq!((kinds, grade.passed), (vec!["latency", "numeric"], true));
     }

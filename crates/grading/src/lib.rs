@@ -14,7 +14,7 @@ mod excerpt;
 
 pub use assertion::{AssertionError, Check, KNOWN_KINDS, Seen, Step, Subject, Transform};
 pub use case_schema::{CaseCheck, CaseSchemaError};
-pub use grade::{conclude, grade, grader_version, variables};
+pub use grade::{Said, conclude, grade, grader_version, variables};
 pub use judged::{Class, OffSchema, Question, Reply};
 pub use lint::{Lint, Remark, RemarkKind};
 pub use template::{Template, TemplateError};

@@ -6,6 +6,7 @@
 
 mod embed;
 mod post;
+mod tools;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -126,7 +127,8 @@ impl Provider for Wire {
             return Err(CallError::new(FailureClass::Worker, "the worker stops and makes no more calls"));
         };
         let started = Instant::now();
-        let (output, end) = self.converse(request, &target).await?;
+        let (text, end) = self.converse(request, &target).await?;
+        let output = tools::with_calls(text, &end);
         let finish_reason = finish(end.captured_stop_reason, output.len())?;
         let tokens = end.captured_usage.as_ref().map(tokens);
         let cost = |tokens| {
@@ -166,6 +168,9 @@ impl Wire {
         let client = if is_loopback(&target.url) { &self.network.loopback } else { &self.network.outward };
         let params = &request.model.params;
         let mut question = GenaiRequest::new(messages(request.prompt)?.into_iter().map(chat_message).collect());
+        if !params.tools.is_empty() {
+            question = question.with_tools(tools::tools(&params.tools)?);
+        }
         if let Some(system) = &params.system {
             question = question.with_system(system.as_str());
         }
@@ -204,6 +209,7 @@ impl Wire {
         options.top_p = params.top_p;
         options.seed = params.seed;
         options.stop_sequences.clone_from(&params.stop);
+        options.capture_tool_calls = (!params.tools.is_empty()).then_some(true);
         if self.kind == ProviderKind::OpenAi {
             // A budget is never sent in this format, but with one the name stays whole: "mistral-medium" would
             // otherwise be sent as "mistral" with a medium effort.

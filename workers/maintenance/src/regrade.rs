@@ -10,6 +10,7 @@ use pcs_domain::assertion::{Assertion, Verdict};
 use pcs_domain::execution::{ExecutionEvent, FailureClass, Finished};
 use pcs_domain::ids::{CommandId, RegradeId, TenantId, TestCaseId};
 use pcs_domain::jobs::on_request::JobFailure;
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Card, PromptCard, TestCase};
 use pcs_domain::regrade::{Regrade, RegradeCommand, RegradeTotals, Regraded, Requested};
 use pcs_domain::test_run::TestRun;
@@ -39,6 +40,7 @@ struct Demands {
     cases: HashMap<TestCaseId, (TestCase, Vec<Check>)>,
     /// What is looked at of the answers of some models.
     transforms: HashMap<String, Transform>,
+    models: HashMap<String, ModelSpec>,
     /// What the run demanded, to find the verdicts of judges again.
     run_assertions: Vec<Assertion>,
     /// What the cases demanded when the run was asked for.
@@ -130,7 +132,8 @@ async fn demands(store: &Store, tenant: TenantId, request: Requested) -> Result<
             transforms.insert(model.name().to_owned(), transform);
         }
     }
-    Ok(Demands { checks, cases, transforms, run_assertions: asked.assertions.clone(), run_cases, request })
+    let models = asked.models.iter().map(|model| (model.name().to_owned(), model.clone())).collect();
+    Ok(Demands { checks, cases, transforms, models, run_assertions: asked.assertions.clone(), run_cases, request })
 }
 
 async fn card(store: &Store, tenant: TenantId, request: &Requested, revision: i64) -> Result<Card, JobFailure> {
@@ -195,6 +198,9 @@ impl Demands {
             Some(transform) => transform.apply(said, &finished.input),
         };
         let mut subject = Subject::of(&finished.answer, &variables);
+        if let Some(model) = self.models.get(&finished.cell.model) {
+            subject = subject.of_model(model);
+        }
         if let Ok(seen) = &seen {
             subject = subject.with(seen);
         }

@@ -11,7 +11,7 @@ use pcs_domain::jobs::swarm_agent::AgentTask;
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
 use pcs_grading::template::Partials;
-use pcs_grading::{Check, OffSchema, Question, Reply, Seen, Step, Subject, Template, Transform, conclude, variables};
+use pcs_grading::{Check, OffSchema, Question, Reply, Said, Seen, Step, Template, Transform, conclude, variables};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -44,6 +44,7 @@ struct Graded {
     case: TestCase,
     answer: Answer,
     seen: Seen<'static>,
+    model: ModelSpec,
     checks: Vec<Check>,
 }
 
@@ -56,7 +57,7 @@ impl Playground {
         let answer = calls.ask(&task.model, &prompt, &cell.input).await?;
         let seen = seen(&task.model, &answer, &cell.input).await?;
         let case = case(&cell);
-        let graded = Arc::new(Graded { case, answer, seen, checks });
+        let graded = Arc::new(Graded { case, answer, seen, model: task.model.clone(), checks });
         let mut verdicts = Vec::with_capacity(cell.assertions.len());
         for place in 0..cell.assertions.len() {
             verdicts.push(verdict(&graded, place, cell.grader.as_ref(), calls).await?);
@@ -147,8 +148,8 @@ async fn step(graded: &Arc<Graded>, place: usize, replies: Vec<Reply>) -> Result
     let graded = Arc::clone(graded);
     let step = apart(move || {
         let variables = variables(&graded.case);
-        let subject = Subject::of(&graded.answer, &variables).with(&graded.seen);
-        Some(graded.checks.get(place)?.step(&subject, &replies))
+        let said = Said { model: &graded.model, answer: &graded.answer, seen: &graded.seen };
+        Some(graded.checks.get(place)?.step(&said.subject(&variables), &replies))
     });
     step.await?.ok_or_else(|| bad("there is no such check"))
 }

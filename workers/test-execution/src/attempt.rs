@@ -8,9 +8,7 @@ use pcs_domain::execution::{Answer, ExecutionRef, Failure, FailureClass};
 use pcs_domain::jobs::test_execution::{Outcome, Ticket};
 use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::TestCase;
-use pcs_grading::{
-    Check, OffSchema, Reply, Seen, Step, Subject, Transform, conclude, grade, grader_version, variables,
-};
+use pcs_grading::{Check, OffSchema, Reply, Said, Seen, Step, Transform, conclude, grade, grader_version, variables};
 use pcs_providers::{CallKey, ChatRequest, Gateway, call_deadline};
 use tracing::Instrument;
 
@@ -76,6 +74,11 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(work).await.map_err(|error| format!("the grading ended: {error}"))
 }
 
+/// What was said, of its own.
+fn owned(said: Said<'_>) -> (ModelSpec, Answer, Seen<'static>) {
+    (said.model.clone(), said.answer.clone(), said.seen.clone().into_owned())
+}
+
 impl Prepared<'_> {
     /// Makes the attempt; whatever happens is an outcome. An answer that is kept is graded instead of asked for, and one
     /// that can't be graded is kept.
@@ -136,7 +139,7 @@ impl Prepared<'_> {
     pub(crate) async fn grade(&self, gateway: &Gateway, answer: Answer) -> Outcome {
         let grade = match self.seen(&answer).await {
             // What is recorded is what the model said.
-            Ok(seen) => self.graded(gateway, (&answer, &seen)).await,
+            Ok(seen) => self.graded(gateway, Said { model: self.model, answer: &answer, seen: &seen }).await,
             Err(error) => Err(Unjudged::of(FailureClass::Grading, error)),
         };
         match grade {
@@ -154,17 +157,21 @@ impl Prepared<'_> {
         apart(move || transform.apply(Seen::text(&output), &input)).await?
     }
 
-    async fn graded(&self, gateway: &Gateway, seen: (&Answer, &Seen<'_>)) -> Result<Grade, Unjudged> {
+    async fn graded(&self, gateway: &Gateway, said: Said<'_>) -> Result<Grade, Unjudged> {
         if self.checks().any(Check::is_judged) {
-            return self.judged(gateway, seen).await;
+            return self.judged(gateway, said).await;
         }
         if self.checks().any(Check::runs_code) {
             let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
-            let (answer, seen) = (seen.0.clone(), seen.1.clone().into_owned());
-            let grade = apart(move || grade(&case, plan.run_checks(), &checks, plan.threshold, (&answer, &seen))).await;
+            let (model, answer, seen) = owned(said);
+            let grade = apart(move || {
+                let said = Said { model: &model, answer: &answer, seen: &seen };
+                grade(&case, plan.run_checks(), &checks, plan.threshold, said)
+            });
+            let grade = grade.await;
             return grade.map_err(|error| Unjudged::of(FailureClass::Grading, error));
         }
-        Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, seen))
+        Ok(grade(self.case, self.run_checks, &self.case_checks, self.plan.threshold, said))
     }
 
     fn checks(&self) -> impl Iterator<Item = &Check> {
@@ -172,9 +179,9 @@ impl Prepared<'_> {
     }
 
     /// The grade after asking those whom the assertions ask.
-    async fn judged(&self, gateway: &Gateway, (answer, seen): (&Answer, &Seen<'_>)) -> Result<Grade, Unjudged> {
+    async fn judged(&self, gateway: &Gateway, said: Said<'_>) -> Result<Grade, Unjudged> {
         let variables = variables(self.case);
-        let subject = Subject::of(answer, &variables).with(seen);
+        let subject = said.subject(&variables);
         let judging =
             Judging { gateway, grader: self.plan.grader.as_ref(), key: self.key, variables: &self.case.input };
         let mut verdicts = Vec::new();
@@ -183,7 +190,7 @@ impl Prepared<'_> {
             let step = |replies: Vec<Reply>| async move {
                 match check.runs_code() {
                     false => Ok(check.step(subject, &replies)),
-                    true => self.step_apart(place, (answer, seen), replies).await,
+                    true => self.step_apart(place, said, replies).await,
                 }
             };
             verdicts.push(judging.verdict(step).await?);
@@ -195,15 +202,16 @@ impl Prepared<'_> {
     async fn step_apart(
         &self,
         place: usize,
-        (answer, seen): (&Answer, &Seen<'_>),
+        said: Said<'_>,
         replies: Vec<Reply>,
     ) -> Result<Result<Step, OffSchema>, Unjudged> {
         let (plan, case, checks) = (Arc::clone(self.plan), self.case.clone(), Arc::clone(&self.case_checks));
-        let (answer, seen) = (answer.clone(), seen.clone().into_owned());
+        let (model, answer, seen) = owned(said);
         let reached = apart(move || {
             let variables = variables(&case);
             let check = plan.run_checks().iter().chain(checks.iter()).nth(place)?;
-            Some(check.step(&Subject::of(&answer, &variables).with(&seen), &replies))
+            let said = Said { model: &model, answer: &answer, seen: &seen };
+            Some(check.step(&said.subject(&variables), &replies))
         });
         let reached = reached.await.and_then(|reached| reached.ok_or_else(|| "there is no such check".to_owned()));
         reached.map_err(|error| Unjudged::of(FailureClass::Grading, error))

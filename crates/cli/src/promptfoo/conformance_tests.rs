@@ -51,6 +51,7 @@ fn graded(suite: &Suite, model: &ModelSpec, case: &TestCase, prompt: &str) -> Sa
     let subject = Subject {
         output: &seen.text,
         is_value: seen.is_value,
+        tools: &[],
         latency_ms: 1,
         cost_micro_usd: None,
         finish_reason: None,

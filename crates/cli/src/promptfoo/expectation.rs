@@ -109,7 +109,6 @@ fn is_theirs(base: &str) -> bool {
         "skill-used",
     ];
     NAMES.contains(&base)
-        || base.starts_with("tool-call")
         || base.starts_with("is-valid-")
         || base.starts_with("trajectory:")
         || base.starts_with("trace-")

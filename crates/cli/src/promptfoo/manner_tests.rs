@@ -17,6 +17,7 @@ fn passes(assertion: &Assertion, output: &str) -> bool {
     let subject = Subject {
         output,
         is_value: false,
+        tools: &[],
         latency_ms: 1,
         cost_micro_usd: None,
         finish_reason: None,
@@ -232,4 +233,24 @@ fn variables_are_made_of_variables() {
         let error = refused(&[("c.yaml", &text)]);
         assert!(error.starts_with("c.yaml:4:") && error.contains("`transformVars` failed"), "{error}");
     }
+}
+
+#[test]
+fn tools_of_a_provider_are_given_to_its_model() {
+    let imported = read(&[
+        (
+            "promptfooconfig.yaml",
+            "
+prompts: [x]
+providers:
+  - {id: 'openai:gpt-4o', config: {tools: 'file://tools.json'}}
+tests: [{assert: [{type: is-valid-openai-tools-call}, {type: tool-call-f1, value: [weather]}]}]
+",
+        ),
+        ("tools.json", r#"[{"type": "function", "function": {"name": "weather"}}]"#),
+    ]);
+    assert_eq!(imported.suite.models[0].params.tools[0]["function"]["name"], "weather");
+    assert_eq!(imported.suite.cases[0].draft.assertions[1].kind, "tool-call-f1");
+    let wrong = refused(&[("c.yaml", "prompts: [x]\nproviders:\n- {id: 'openai:m', config: {tools: weather}}")]);
+    assert!(wrong.starts_with("c.yaml:3:") && wrong.contains("`tools` must be a list of tools"), "{wrong}");
 }

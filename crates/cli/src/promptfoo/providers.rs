@@ -2,9 +2,10 @@
 
 use pcs_domain::model::{ModelParams, ModelSpec};
 use pcs_providers::ProviderKind;
+use serde_json::{Map, Value};
 
 use super::Reading;
-use super::files::FILE;
+use super::files::{self, FILE};
 use crate::suite::error::{Place, SuiteError};
 use crate::suite::fields::Fields;
 use crate::suite::node::{Kind, Node};
@@ -13,7 +14,8 @@ pub(super) const MEND: &str = "name at least one, such as `providers: [ \"openai
 /// Keys of a provider.
 const KEYS: [&str; 9] = ["id", "label", "config", "prompts", "transform", "delay", "env", "inputs", "type"];
 /// Settings that are read; the others are named in the report.
-const CONFIG: [&str; 11] = [
+const CONFIG: [&str; 12] = [
+    "tools",
     "temperature",
     "max_tokens",
     "max_completion_tokens",
@@ -177,6 +179,22 @@ impl Reading<'_> {
         Ok(Some(model))
     }
 
+    /// Tools, or what the file holds that is named.
+    fn tools(&self, node: Node) -> Result<Vec<Map<String, Value>>, SuiteError> {
+        let place = node.place;
+        let value = match node.into_json() {
+            Value::String(text) => match text.strip_prefix(FILE) {
+                Some(path) => {
+                    files::document(&files::matching(self.source, place, self.folder, path)?.remove(0))?.1.into_json()
+                }
+                None => Value::from(text),
+            },
+            value => value,
+        };
+        let mend = "write a list of `{ type: function, function: { name: …, parameters: {…} } }`, or file:// with one";
+        serde_json::from_value(value).map_err(|_| self.source.error(place, "`tools` must be a list of tools", mend))
+    }
+
     fn config_of(&mut self, node: Node, model: &mut ModelSpec) -> Result<(), SuiteError> {
         let place = node.place;
         let Kind::Table(entries) = node.kind else { return Ok(()) };
@@ -207,6 +225,7 @@ impl Reading<'_> {
             seed: fields.whole("seed", u64::MAX)?,
             stop,
             system: fields.text("systemPrompt")?,
+            tools: fields.take("tools").map(|node| self.tools(node)).transpose()?.unwrap_or_default(),
             timeout_ms: None,
         };
         let host = fields.text("apiHost")?.map(|host| format!("https://{host}/v1/"));

@@ -47,6 +47,7 @@ fn our_verdicts_are_theirs() {
         let subject = Subject {
             output: &said.output,
             is_value: false,
+            tools: &[],
             latency_ms: 1,
             cost_micro_usd: None,
             finish_reason: None,

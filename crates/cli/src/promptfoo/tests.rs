@@ -369,6 +369,7 @@ fn a_kind_that_they_lack_is_code_there() {
         let subject = pcs_grading::Subject {
             output,
             is_value: false,
+            tools: &[],
             latency_ms: 1,
             cost_micro_usd: None,
             finish_reason: None,

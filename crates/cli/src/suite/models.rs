@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pcs_domain::limits;
 use pcs_domain::model::{ModelParams, ModelSpec, Script};
 use pcs_providers::ProviderKind;
+use serde_json::{Map, Value};
 
 use super::error::{Place, SuiteError};
 use super::fields::{Fields, spelling};
@@ -12,7 +13,7 @@ use super::node::{Kind, Node};
 use super::source::Source;
 
 const KEYS: [&str; 6] = ["id", "label", "base_url", "params", "transform", "script"];
-const PARAM_KEYS: [&str; 7] = ["temperature", "max_tokens", "top_p", "seed", "stop", "system", "timeout_ms"];
+const PARAM_KEYS: [&str; 8] = ["temperature", "max_tokens", "top_p", "seed", "stop", "system", "tools", "timeout_ms"];
 const SCRIPT_KEYS: [&str; 6] =
     ["answer", "latency_ms", "errors_per_mille", "rate_limits_per_mille", "retry_after_ms", "refusals_per_mille"];
 const PER_MILLE_MAX: u64 = 1_000;
@@ -93,8 +94,22 @@ fn params(source: &Source, node: Node, owner: &str) -> Result<ModelParams, Suite
         seed: fields.whole("seed", u64::MAX)?,
         stop: fields.texts("stop")?.unwrap_or_default(),
         system: fields.text("system")?,
+        tools: tools(source, &mut fields, owner)?,
         timeout_ms: fields.whole("timeout_ms", u64::MAX)?,
     })
+}
+
+fn tools(source: &Source, fields: &mut Fields<'_>, owner: &str) -> Result<Vec<Map<String, Value>>, SuiteError> {
+    let Some(items) = fields.list("tools", "a list of tools")? else { return Ok(Vec::new()) };
+    let tool = |node: Node| {
+        let place = node.place;
+        let mend = "write `{ type: function, function: { name: …, description: …, parameters: {…} } }`";
+        let Value::Object(tool) = node.into_json() else {
+            return Err(source.error(place, format!("a tool of {owner} is no table"), mend));
+        };
+        Ok(tool)
+    };
+    items.into_iter().map(tool).collect()
 }
 
 fn script(source: &Source, node: Node, owner: &str) -> Result<Script, SuiteError> {

@@ -3,7 +3,7 @@
 use crate::judged;
 
 /// Kinds that ask nobody.
-const OWN: [&str; 31] = [
+const OWN: [&str; 35] = [
     "equals",
     "contains",
     "icontains",
@@ -34,6 +34,10 @@ const OWN: [&str; 31] = [
     "contains-sql",
     "javascript",
     "python",
+    "is-valid-function-call",
+    "is-valid-openai-function-call",
+    "is-valid-openai-tools-call",
+    "tool-call-f1",
     "assert-set",
 ];
 

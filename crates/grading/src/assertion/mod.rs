@@ -17,6 +17,7 @@ mod pattern;
 mod set;
 mod source;
 mod sql;
+mod tools;
 mod wording;
 mod xml;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use self::pattern::Pattern;
 use self::set::Set;
 pub(crate) use self::source::{Source, resolved};
 use self::sql::Sql;
+use self::tools::Tools;
 use self::wording::Wording;
 use self::xml::Xml;
 use crate::judged::{self, Judged, OffSchema, Question, Reply};
@@ -69,6 +71,8 @@ pub struct Subject<'a> {
     pub cost_micro_usd: Option<u64>,
     /// Why the answer ended, where the model says so.
     pub finish_reason: Option<&'a str>,
+    /// The tools that the model was given.
+    pub tools: &'a [Map<String, Value>],
     /// The case's input, with `expected_output`; see [`crate::variables`].
     pub variables: &'a Map<String, Value>,
 }
@@ -80,11 +84,18 @@ impl<'a> Subject<'a> {
         Self {
             output: &answer.output,
             is_value: false,
+            tools: &[],
             latency_ms: answer.latency_ms,
             cost_micro_usd: answer.cost_micro_usd,
             finish_reason: answer.finish_reason.as_deref(),
             variables,
         }
+    }
+
+    /// The same of a model that was given these tools.
+    #[must_use]
+    pub fn of_model(self, model: &'a ModelSpec) -> Self {
+        Self { tools: &model.params.tools, ..self }
     }
 
     /// The same with what a transform made of the answer.
@@ -127,6 +138,7 @@ enum Rule {
     Sql(Sql),
     Code(Box<Code>),
     Set(Set),
+    Tools(Tools),
     Judged(Box<Judged>),
 }
 
@@ -188,6 +200,10 @@ impl Check {
             "contains-html" => Rule::Html(Html::compile(&source, Html::Within)?),
             "is-sql" | "contains-sql" => Rule::Sql(Sql::compile(&source, base)?),
             "javascript" => Rule::Code(Box::new(Code::compile(&source, Language::JavaScript)?)),
+            "is-valid-function-call" | "is-valid-openai-function-call" | "is-valid-openai-tools-call" => {
+                Rule::Tools(Tools::valid(&source, base)?)
+            }
+            "tool-call-f1" => Rule::Tools(Tools::called(&source)?),
             "python" => Rule::Code(Box::new(Code::compile(&source, Language::Python)?)),
             set::KIND => Rule::Set(Set::compile(&source)?),
             _ if judged::KINDS.contains(&base) => Rule::Judged(Box::new(Judged::compile(&source, base)?)),
@@ -318,6 +334,10 @@ impl Check {
                 finding
             }),
             Rule::Meteor(rule) => rule.evaluate(subject).map(|(finding, score)| {
+                measured = Some(score);
+                finding
+            }),
+            Rule::Tools(rule) => rule.evaluate(subject).map(|(finding, score)| {
                 measured = Some(score);
                 finding
             }),

@@ -25,6 +25,7 @@ fn step(check: &Check, output: &str, replies: &[Reply]) -> Result<Step, OffSchem
     let subject = Subject {
         output,
         is_value: false,
+        tools: &[],
         latency_ms: 1,
         cost_micro_usd: None,
         finish_reason: None,
@@ -221,6 +222,7 @@ fn without_a_judge_there_is_no_pass() {
     let subject = Subject {
         output: "o",
         is_value: false,
+        tools: &[],
         latency_ms: 1,
         cost_micro_usd: None,
         finish_reason: None,

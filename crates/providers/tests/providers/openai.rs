@@ -229,3 +229,30 @@ async fn a_foreign_address_and_a_missing_key_are_found_before_the_call() {
     let error = gateway.check(&model(json!({ "id": "openai:m" }))).unwrap_err();
     assert_eq!(error.message, "there is no key for openai: set OPENAI_API_KEY for the workers");
 }
+
+#[tokio::test]
+async fn tools_are_sent_and_calls_of_them_are_the_answer() {
+    let piece = |call: Value| {
+        event(&json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] }, "finish_reason": null }] }))
+    };
+    let first = json!({ "index": 0, "id": "call_1", "type": "function", "function": { "name": "weather", "arguments": "{\"city\":" } });
+    let rest = json!({ "index": 0, "function": { "arguments": " \"Rome\"}" } });
+    let fake = Fake::saying(stream(&[piece(first), piece(rest), finished("tool_calls"), usage(), done()]));
+    let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } } });
+    let tool = json!({ "type": "function", "function": { "name": "weather", "description": "Tells it.", "parameters": parameters } });
+    let asked =
+        model(json!({ "id": "openai:m", "base_url": format!("{}v1", fake.url), "params": { "tools": [tool] } }));
+    let answer = Question::default().ask(&gateway(), &asked).await.unwrap();
+    let calls: Value = serde_json::from_str(&answer.output).unwrap();
+    assert_eq!((&calls[0]["id"], &calls[0]["function"]["name"]), (&json!("call_1"), &json!("weather")), "{calls:#}");
+    let arguments: Value = serde_json::from_str(calls[0]["function"]["arguments"].as_str().unwrap()).unwrap();
+    assert_eq!((arguments, answer.finish_reason.as_deref()), (json!({ "city": "Rome" }), Some("tool_calls")));
+    let sent = &fake.seen()[0].body["tools"][0]["function"];
+    assert_eq!((&sent["name"], &sent["description"]), (&json!("weather"), &json!("Tells it.")), "{sent:#}");
+    assert_eq!(sent["parameters"]["properties"]["city"]["type"], "string", "{sent:#}");
+
+    let nameless =
+        model(json!({ "id": "openai:m", "base_url": format!("{}v1", fake.url), "params": { "tools": [{}] } }));
+    let error = Question::default().ask(&gateway(), &nameless).await.unwrap_err();
+    assert!(error.class == FailureClass::BadRequest && error.message.contains("a tool has no name"), "{error}");
+}

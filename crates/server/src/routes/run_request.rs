@@ -9,11 +9,12 @@ use pcs_domain::assertion::Assertion;
 use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId};
 use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
-use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
+use pcs_domain::prompt_card::{Card, CaseSchema, PromptCard, PromptCardRejection, TestCase};
 use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Source, Terms};
 use pcs_grading::template::Partials;
-use pcs_grading::{Check, Template, Transform};
+use pcs_grading::{CaseCheck, Check, Template, Transform};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::case_schema;
@@ -240,6 +241,9 @@ fn wrong_with(model: &ModelSpec) -> Option<String> {
     if model.script.is_some() && *provider != "scripted" {
         return Some(format!("only scripted models have a script, and this is {provider}"));
     }
+    if let Some(message) = model.params.tools.iter().find_map(wrong_with_tool) {
+        return Some(message);
+    }
     if let Some(Err(error)) = model.transform.as_deref().map(Transform::compile) {
         return Some(format!("its transform can't be used: {error}"));
     }
@@ -248,6 +252,23 @@ fn wrong_with(model: &ModelSpec) -> Option<String> {
         return Some(format!("the label must have 1 to {} characters", limits::NAME_CHARS_MAX));
     }
     model.base_url.as_deref().and_then(wrong_with_url)
+}
+
+/// A tool has a name, and its parameters are a JSON Schema.
+fn wrong_with_tool(tool: &Map<String, Value>) -> Option<String> {
+    let function = tool.get("function").and_then(Value::as_object).unwrap_or(tool);
+    let form = "write {type: function, function: {name, description, parameters}}";
+    let Some(name) = function.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
+        return Some(format!("a tool has no name: {form}"));
+    };
+    let schema = match function.get("parameters") {
+        None => return None,
+        Some(Value::Object(schema)) => schema.clone(),
+        Some(_) => return Some(format!("the parameters of the tool {name:?} are no JSON Schema: {form}")),
+    };
+    let schema = CaseSchema { input: Some(schema), expected_output: None };
+    let error = CaseCheck::compile(&schema).err()?;
+    Some(format!("the parameters of the tool {name:?} can't be used: {}", error.why))
 }
 
 /// Only the form: which addresses workers may call is theirs to decide, when they call.
