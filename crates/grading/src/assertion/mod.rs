@@ -23,6 +23,8 @@ mod xml;
 #[cfg(test)]
 mod structure_tests;
 #[cfg(test)]
+mod tools_tests;
+#[cfg(test)]
 mod tests;
 
 use pcs_domain::assertion::{Assertion, Verdict};
