@@ -111,7 +111,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
     assert_eq!(
         refused_with("[echo]", "[{id: echo, params: {temprature: 1}}]"),
         "s.yaml:5:30: `params` of model 1 has the unknown key `temprature`\n  mend: did you mean `temperature`? Known are \
-         temperature, max_tokens, top_p, seed, stop, system, timeout_ms"
+         temperature, max_tokens, top_p, seed, stop, system, tools, timeout_ms"
     );
     assert!(
         refused_with("type: contains,", "typ: contains,")
