@@ -53,8 +53,8 @@ fn prompt(text: &str) -> String {
     match serde_json::from_str::<Value>(text) {
         // Written over several lines it is the same chat.
         Ok(chat @ (Value::Array(_) | Value::Object(_))) => format!("{chat:#}"),
-        // A comment of the template's language says nothing, and breaks the line.
-        _ => format!("{{#\n#}}{text}"),
+        // A comment says nothing, and takes the break before it away again; one with a break within is not rendered there.
+        _ => format!("{text}\n{{#- a text, and no path #}}"),
     }
 }
 

@@ -254,3 +254,14 @@ tests: [{assert: [{type: is-valid-openai-tools-call}, {type: tool-call-f1, value
     let wrong = refused(&[("c.yaml", "prompts: [x]\nproviders:\n- {id: 'openai:m', config: {tools: weather}}")]);
     assert!(wrong.starts_with("c.yaml:3:") && wrong.contains("`tools` must be a list of tools"), "{wrong}");
 }
+
+#[test]
+fn a_prompt_that_looks_like_a_path_is_written_as_a_text() {
+    let imported = config("prompts: ['a/b {{q}}', 'plain {{q}}']\nproviders: [echo]\ntests: [{vars: {q: x}}]");
+    let written = super::export(&imported.suite).document.to_string();
+    let again = read(&[("c.json", &written)]);
+    assert_eq!(again.suite.prompts, ["a/b {{q}}\n{#- a text, and no path #}", "plain {{q}}"]);
+    let variables = json!({ "q": "x" }).as_object().cloned().unwrap();
+    let template = pcs_grading::Template::parse_prompt(&again.suite.prompts[0], &std::collections::BTreeMap::new());
+    assert_eq!(template.unwrap().render(&variables).unwrap(), "a/b x");
+}
