@@ -26,7 +26,7 @@ const REGRESSED: &str = "regressed";
 /// `runs compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Compare {
-    /// The run that is judged
+    /// The run that is judged: its id, or `last`, the newest completed one
     pub run: String,
     /// What it is compared with: a run's id; `last`, the newest completed run of its card before it; `label:NAME`, the
     /// newest completed run of the version that has this label; or `branch:NAME`, the newest one of a branch
@@ -135,15 +135,15 @@ struct Repeats {
 impl Compare {
     /// Compares, shows it, and says whether a gate failed.
     pub(super) async fn against(&self, api: &Api, output: &mut Output) -> Result<ExitStatus, CliError> {
-        let found = baseline::of_run(api, target::run_id(&self.run)?, &self.baseline).await?;
-        let (answer, compared) = self.ask(api, &found).await?;
+        let run = target::run(api, &self.run).await?;
+        let found = baseline::of_run(api, &run, &self.baseline).await?;
+        let (answer, compared) = self.ask(api, &run, &found).await?;
         let answers = outputs::of(api, &compared, self.outputs).await?;
         self.show(answer, &compared, &answers, output)?;
         Ok(self.status(&compared))
     }
 
-    async fn ask(&self, api: &Api, found: &Baseline) -> Result<(Value, Compared), CliError> {
-        let run = target::run_id(&self.run)?;
+    async fn ask(&self, api: &Api, run: &str, found: &Baseline) -> Result<(Value, Compared), CliError> {
         let baseline_version = self.baseline_version.or(found.version).map(|version| version.to_string());
         let version = self.version.map(|version| version.to_string());
         let parameters = [
@@ -222,7 +222,7 @@ pub(crate) async fn compare_with(
         markdown: false,
         json: false,
     };
-    let (_, compared) = compare.ask(api, baseline).await?;
+    let (_, compared) = compare.ask(api, run, baseline).await?;
     if shown {
         output.line("")?;
         show::text(&compared, output)?;
