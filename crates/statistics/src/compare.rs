@@ -115,14 +115,22 @@ pub struct Comparison {
 /// are left out.
 #[must_use]
 pub fn compare(metrics: &[Metric], level: f64) -> Vec<Comparison> {
-    let mut compared: Vec<(Comparison, &Metric)> =
-        metrics.iter().filter_map(|metric| Some((look(metric)?, metric))).collect();
-    let p_values: Vec<f64> = compared.iter().map(|(comparison, _)| comparison.p_value).collect();
-    for ((comparison, metric), adjusted) in compared.iter_mut().zip(benjamini_hochberg(&p_values)) {
+    compare_all(&[metrics], level).pop().unwrap_or_default()
+}
+
+/// Compares several candidates at once, each by its metrics: adjusted for all metrics of all of them, for who looks at ten
+/// candidates finds one that is better by chance.
+#[must_use]
+pub fn compare_all(candidates: &[&[Metric]], level: f64) -> Vec<Vec<Comparison>> {
+    let looked_at = candidates.iter().map(|metrics| metrics.iter().filter_map(|one| Some((look(one)?, one))).collect());
+    let mut compared: Vec<Vec<(Comparison, &Metric)>> = looked_at.collect();
+    let p_values: Vec<f64> = compared.iter().flatten().map(|(comparison, _)| comparison.p_value).collect();
+    for ((comparison, metric), adjusted) in compared.iter_mut().flatten().zip(benjamini_hochberg(&p_values)) {
         comparison.p_adjusted = adjusted;
         comparison.verdict = judge(comparison, metric, level);
     }
-    compared.into_iter().map(|(comparison, _)| comparison).collect()
+    let bare = |of: Vec<(Comparison, &Metric)>| of.into_iter().map(|(comparison, _)| comparison).collect();
+    compared.into_iter().map(bare).collect()
 }
 
 fn look(metric: &Metric) -> Option<Comparison> {

@@ -11,11 +11,13 @@ mod false_discovery;
 mod needed;
 mod compare;
 mod repeats;
+mod agreement;
 mod sequential;
 #[cfg(test)]
 mod reference_tests;
 
-pub use self::compare::{Better, Comparison, Metric, Test, Verdict, compare};
+pub use self::agreement::{Scale, cohens_kappa, krippendorff_alpha};
+pub use self::compare::{Better, Comparison, Metric, Test, Verdict, compare, compare_all};
 pub use self::false_discovery::benjamini_hochberg;
 pub use self::needed::more_repeats;
 pub use self::permutation::sign_flip_test;

@@ -35,6 +35,29 @@ fn the_permutation_test_is_that_of_scipy() {
 }
 
 #[test]
+fn kappa_is_that_of_scikit_learn() {
+    for case in reference("kappa") {
+        let (one, other) = (numbers(&case["one"]), numbers(&case["other"]));
+        // Whole numbers, as bits that can be ordered.
+        let pairs: Vec<(u64, u64)> = one.iter().zip(&other).map(|(a, b)| (a.to_bits(), b.to_bits())).collect();
+        let (ours, theirs) = (cohens_kappa(&pairs), case["kappa"].as_f64());
+        let same = ours.zip(theirs).map_or(ours.is_none() && theirs.is_none(), |(a, b)| (a - b).abs() < 1e-12);
+        assert!(same, "{case}: {ours:?}");
+    }
+}
+
+#[test]
+fn alpha_is_that_of_krippendorff() {
+    for case in reference("alpha") {
+        let items: Vec<Vec<f64>> = case["items"].as_array().unwrap().iter().map(numbers).collect();
+        for (scale, name) in [(Scale::Nominal, "nominal"), (Scale::Interval, "interval")] {
+            let (ours, theirs) = (krippendorff_alpha(&items, scale).unwrap(), case[name].as_f64().unwrap());
+            assert!((ours - theirs).abs() < 1e-9, "{case}: {ours}");
+        }
+    }
+}
+
+#[test]
 fn drawn_signs_come_near_to_those_of_scipy() {
     for case in reference("drawn") {
         let (ours, theirs) = (sign_flip_test(&numbers(&case["differences"])), case["p"].as_f64().unwrap());
