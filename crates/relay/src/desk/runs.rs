@@ -186,10 +186,17 @@ pub(crate) async fn add_executions(
 
 /// Takes executions with a result off the desk, and counts the results.
 pub(crate) async fn settle(connection: &mut PgConnection, recorded: &[Uuid], tally: &Tally) -> Result<(), RelayError> {
-    sqlx::query("delete from jobs.execution where execution_id = any($1)")
+    let settled = sqlx::query("delete from jobs.execution where execution_id = any($1)")
         .bind(recorded)
         .execute(&mut *connection)
         .await?;
+    if usize::try_from(settled.rows_affected()).is_ok_and(|settled| settled < recorded.len()) {
+        // Some came in after their run was cancelled: what has its result is not to be run again.
+        sqlx::query("delete from jobs.undone where execution_id = any($1) and class is null")
+            .bind(recorded)
+            .execute(&mut *connection)
+            .await?;
+    }
     let column = |value: fn(&Sum) -> u64| -> Vec<i64> { tally.values().map(|sum| bigint(value(sum))).collect() };
     sqlx::query(
         "update jobs.run r set passed = r.passed + u.passed, failed = r.failed + u.failed, errors = r.errors + u.errors,

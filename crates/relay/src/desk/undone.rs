@@ -53,7 +53,10 @@ pub(crate) async fn keep_dead(connection: &mut PgConnection, letters: &[DeadLett
                                   attempts, worker, error, at, position)
          select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::uuid[], $5::int[], $6::uuid[], $7::text[],
              $8::smallint[], $9::text[], $10::smallint[], $11::text[], $12::text[], $13::timestamptz[], $14::bigint[])
-         on conflict (execution_id) do nothing",
+         on conflict (execution_id) do update
+         set class = excluded.class, attempts = excluded.attempts, worker = excluded.worker, error = excluded.error,
+             at = excluded.at, position = excluded.position
+         where undone.class is null",
     )
     .bind(letters.iter().map(|letter| letter.execution_id.0).collect::<Vec<_>>())
     .bind(letters.iter().map(|letter| letter.tenant.0).collect::<Vec<_>>())
