@@ -4,6 +4,7 @@
 //! `docs/benchmarks.md`. Every row is a ratio: absolute numbers belong to one machine on one day.
 
 mod append;
+mod endpoint;
 mod fair;
 mod growth;
 mod ground;
@@ -12,6 +13,7 @@ mod job_peers;
 mod jobs;
 mod memory;
 mod noting;
+mod paid;
 mod peers;
 mod pgbench;
 mod rebuild;
@@ -54,10 +56,11 @@ enum Benchmark {
     Growth,
     Memory,
     Suites,
+    Paid,
 }
 
 impl Benchmark {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Append,
         Self::Visible,
         Self::Tail,
@@ -71,6 +74,7 @@ impl Benchmark {
         Self::Growth,
         Self::Memory,
         Self::Suites,
+        Self::Paid,
     ];
 
     /// The name on the command line, and the first word of its rows.
@@ -89,6 +93,7 @@ impl Benchmark {
             Self::Growth => "growth",
             Self::Memory => "memory",
             Self::Suites => "suites",
+            Self::Paid => "paid",
         }
     }
 
@@ -118,6 +123,7 @@ impl Benchmark {
             Self::Growth => growth::measure(settings).await,
             Self::Memory => memory::measure(settings).await,
             Self::Suites => suites::measure(settings).await,
+            Self::Paid => paid::measure(settings).await,
         }
     }
 }

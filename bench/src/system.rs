@@ -111,6 +111,7 @@ pub(crate) async fn card(store: &Store, tenant: TenantId, cases: u32) -> anyhow:
         title: "measured".to_owned(),
         description: String::new(),
         prompt: "{{n}}".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),
@@ -140,6 +141,7 @@ pub(crate) async fn request(store: &Store, card: &Card, model: &ModelSpec, repea
     let requested = Requested {
         grader: None,
         partials: Vec::new(),
+        skips: Vec::new(),
         name: "measured".to_owned(),
         card_id: card.id,
         card_revision: card.revision,

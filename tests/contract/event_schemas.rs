@@ -27,6 +27,7 @@ fn encoded(event: &DomainEvent) -> (EventType, Value) {
         DomainEvent::Schedule(event) => (event.event_type(), event.encode()),
         DomainEvent::Job(event) => (event.event_type(), event.encode()),
         DomainEvent::Regrade(event) => (event.event_type(), event.encode()),
+        DomainEvent::Review(event) => (event.event_type(), event.encode()),
         DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
     };
     (event_type, payload.expect("it can be encoded"))

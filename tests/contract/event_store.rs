@@ -35,6 +35,7 @@ pub(crate) fn create(title: &str) -> PromptCardCommand {
         title: title.to_owned(),
         description: String::new(),
         prompt: "{{question}}".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),

@@ -113,6 +113,7 @@ fn runs() -> Vec<TestRunEvent> {
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
         | DomainEvent::Regrade(_)
+        | DomainEvent::Review(_)
         | DomainEvent::Unread(_) => None,
     };
     samples::all().into_iter().filter_map(run).collect()

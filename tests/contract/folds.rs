@@ -50,6 +50,7 @@ async fn each_execution_has_its_result_and_its_failed_attempts() {
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
         | DomainEvent::Regrade(_)
+        | DomainEvent::Review(_)
         | DomainEvent::Unread(_) => None,
     });
     let apart = (1..).map(Uuid::from_u128).zip(events);

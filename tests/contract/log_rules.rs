@@ -506,6 +506,7 @@ fn create(title: &str) -> PromptCardCommand {
         title: title.to_owned(),
         description: String::new(),
         prompt: "{{question}}".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),

@@ -28,6 +28,7 @@ pub(crate) async fn history(store: &Store) {
         title: "Greeter".to_owned(),
         description: String::new(),
         prompt: "Hello {{name}}".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),
@@ -37,6 +38,7 @@ pub(crate) async fn history(store: &Store) {
     let revised = Revised {
         version: 2,
         prompt: "Good morning {{name}}".to_owned(),
+        model: None,
         message: "politer".to_owned(),
         author: ActorId(Uuid::nil()),
     };

@@ -158,7 +158,7 @@ async fn an_event_that_stops_a_read_model_is_named_and_tried_again() {
     assert_eq!((&stopped["status"], &stopped["position"]), (&json!("stopped"), &json!(1)));
     assert_eq!(stopped["failure"]["position"], 2);
     let listed = es(url, &["projection", "ls"]).await.well().out;
-    assert!(listed.contains("event 2 (prompt_card.revised.v1, stream "), "{listed}");
+    assert!(listed.contains("event 2 (prompt_card.revised.v2, stream "), "{listed}");
     forge(&mut connection, 2, &payload).await;
     es(url, &["projection", "resume", "card_list"]).await.well();
     all_catch_up(&store).await;
@@ -184,7 +184,7 @@ async fn parked_events_are_listed_shown_retried_and_given_up() {
     let lane = of(0, "lane").as_str().unwrap().to_owned();
     assert_eq!(lane, card.to_string());
     let first = es(url, &["park", "ls", "card_list", "--limit", "1"]).await.well();
-    assert!(first.out.contains("prompt_card.revised.v1") && first.err == "there are more: --after 2\n", "{first:?}");
+    assert!(first.out.contains("prompt_card.revised.v2") && first.err == "there are more: --after 2\n", "{first:?}");
     let rest = es(url, &["park", "ls", "card_list", "--after", "2"]).await.well();
     assert!(rest.out.contains("queued") && rest.err.is_empty(), "{rest:?}");
     let shown_one = es(url, &["park", "show", "card_list", "2"]).await.well().out;

@@ -46,6 +46,7 @@ pub(super) async fn history(store: &Store) {
                 DomainEvent::Schedule(event) => append(store, Uuid::from_u128(600 + number), &[event]).await,
                 DomainEvent::Job(event) => append(store, Uuid::from_u128(800 + number), &[event]).await,
                 DomainEvent::Regrade(event) => append(store, Uuid::from_u128(900 + number), &[event]).await,
+                DomainEvent::Review(event) => append(store, Uuid::from_u128(950 + number), &[event]).await,
                 DomainEvent::Unread(unread) => panic!("a sample can be read: {unread:?}"),
             }
         }

@@ -24,6 +24,7 @@ fn created() -> PromptCardEvent {
         title: "long".to_owned(),
         description: String::new(),
         prompt: "{{q}}".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: Map::new(),
@@ -56,6 +57,7 @@ fn event(choice: u32) -> PromptCardEvent {
         6 => PromptCardEvent::Revised(Revised {
             version: number + 2,
             prompt: format!("{number} {{{{q}}}}"),
+            model: None,
             message: String::new(),
             author: ActorId(Uuid::nil()),
         }),

@@ -56,6 +56,7 @@ pub(crate) async fn history(store: &Store) {
             DomainEvent::Schedule(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Job(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Regrade(event) => append(store, context(1), stream, &[event]).await,
+            DomainEvent::Review(event) => append(store, context(1), stream, &[event]).await,
             DomainEvent::Unread(_) => panic!("a sample can be read"),
         };
     }

@@ -95,6 +95,7 @@ async fn a_read_model_that_is_not_the_fold_is_reported() {
         title: "Greeter".to_owned(),
         description: String::new(),
         prompt: "Hello".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),

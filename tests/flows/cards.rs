@@ -365,3 +365,47 @@ async fn cases_fit_the_schema_of_their_card() {
     assert_eq!((broken.code(), &broken.body["errors"][0]["field"]), ("invalid_schema", &json!("input")));
     system.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_has_the_model_that_it_is_written_for_and_runs_take_it() {
+    let system = TestSystem::start().await;
+    let model = json!({ "id": "echo", "params": { "temperature": 0.5 } });
+    let new = json!({ "title": "Tuned", "prompt": "Hello {{name}}", "model": model, "metadata": { "owner": "core" } });
+    let card = system.post("/cards", &new).await.expect(201).id();
+    let cases = json!({ "cases": [{ "input": { "name": "Ada" } }] });
+    drop(system.post(&format!("/cards/{card}/cases"), &cases).await.expect(200));
+    let run = system.post("/runs", &json!({ "card_id": card })).await.expect(202).id();
+    assert_eq!(system.ended(&run).await["models"], json!([model]));
+    assert_eq!(system.results(&run).await[0]["output"], "Hello Ada");
+    let prompt = system.read("/prompts/Tuned?label=latest").await.expect(200).body;
+    assert_eq!(prompt["model"], model);
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let langfuse = http.get(format!("{}/api/public/v2/prompts/Tuned?label=latest", system.url));
+    let langfuse = TestSystem::send(langfuse.basic_auth("pk-lf-anything", Some(&system.api_key))).await;
+    assert_eq!(
+        langfuse.body["config"],
+        json!({ "owner": "core", "model": "echo", "temperature": 0.5 }),
+        "{langfuse:?}"
+    );
+
+    // Another model is another version; and two that differ leave it open which is meant.
+    let etag = system.read(&format!("/cards/{card}")).await.expect(200).header("etag").to_owned();
+    let revise = |body: Value, etag: &str| {
+        let request = system.request(Method::PATCH, &format!("/api/v1/cards/{card}")).header("if-match", etag);
+        TestSystem::send(request.json(&body))
+    };
+    let bad = revise(json!({ "model": { "id": "nobody:x" } }), &etag).await.expect(422);
+    assert_eq!((bad.code(), &bad.body["errors"][0]["field"]), ("invalid_model", &json!("model")));
+    let revised = revise(json!({ "model": { "id": "scripted" } }), &etag).await.expect(200);
+    assert_eq!(revised.body["version"], 2);
+    let refused = system.post("/runs", &json!({ "card_id": card, "versions": [1, 2] })).await.expect(422);
+    assert_eq!((refused.code(), &refused.body["errors"][0]["field"]), ("no_model", &json!("models")));
+    let etag = revised.header("etag").to_owned();
+    drop(revise(json!({ "model": null }), &etag).await.expect(200));
+    assert_eq!(system.post("/runs", &json!({ "card_id": card })).await.expect(422).code(), "no_model");
+    let versions = system.read(&format!("/cards/{card}/versions")).await.expect(200).body["items"].clone();
+    let ids: Vec<_> =
+        versions.as_array().expect("three").iter().map(|version| version["model"]["id"].clone()).collect();
+    assert_eq!(ids, [json!("echo"), json!("scripted"), Value::Null]);
+    system.stop().await;
+}

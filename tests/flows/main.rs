@@ -20,6 +20,7 @@ mod program;
 mod promptfoo;
 mod readme;
 mod regrades;
+mod reviews;
 mod relays;
 mod runs;
 mod scripts;

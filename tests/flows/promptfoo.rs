@@ -60,3 +60,60 @@ async fn what_can_not_be_done_is_told_with_its_line() {
     assert_eq!(ran(&system, &["run", &path, "--allow-unsupported"]).await.0, 0);
     system.stop().await;
 }
+
+const RESTRICTED: &str = "
+description: Restricted
+prompts:
+  - { id: plain, label: short, raw: 'Say {{q}}' }
+  - { label: polite, raw: 'Please say {{q}}' }
+providers:
+  - echo
+  - { id: 'scripted', label: second, prompts: [polite] }
+defaultTest: { assert: [{ type: contains, value: '{{q}}', metric: said }] }
+tests:
+  - { vars: { q: one } }
+  - { vars: { q: two }, providers: ['sec*'], prompts: [polite] }
+  - { vars: { q: three }, options: { repeat: 3 }, providers: [echo] }
+derivedMetrics: [{ name: share, value: 'said / __count' }]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_meet_the_prompts_and_models_that_they_name_and_metrics_are_derived() {
+    let system = TestSystem::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("promptfooconfig.yaml");
+    std::fs::write(&file, RESTRICTED).expect("a file");
+    let path = file.display().to_string();
+    let (code, out, err) = ran(&system, &["run", &path, "--json", "--results"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    // one: both prompts with echo, the polite one with the second; two: that one; three: both prompts, three times.
+    assert_eq!(report["totals"]["executions"], 3 + 1 + 6, "{out}");
+    assert_eq!(report["status"], "completed");
+    let mut cells: Vec<(String, String)> = Vec::new();
+    for result in report["results"].as_array().expect("results") {
+        cells
+            .push((result["model"].as_str().expect("a model").into(), result["output"].as_str().expect("text").into()));
+    }
+    cells.sort();
+    cells.dedup();
+    let cell = |model: &str, output: &str| (model.to_owned(), output.to_owned());
+    let expected = [
+        cell("echo", "Please say one"),
+        cell("echo", "Please say three"),
+        cell("echo", "Say one"),
+        cell("echo", "Say three"),
+        cell("second", "Please say one"),
+        cell("second", "Please say two"),
+    ];
+    assert_eq!(cells, expected);
+    let metrics = report["metrics"].as_array().expect("metrics");
+    assert!(metrics.iter().any(|metric| metric["name"] == "share" && metric["value"] == 1.0), "{out}");
+    // What is left out is not there to be run again either.
+    let run = report["run_id"].as_str().expect("an id");
+    let shown = system.read(&format!("/runs/{run}")).await.expect(200).body;
+    assert_eq!(shown["totals"]["planned"], 10);
+    let retried = system.post(&format!("/runs/{run}/retry"), &serde_json::json!({})).await;
+    assert_eq!(retried.expect(409).code(), "nothing_to_retry");
+    system.stop().await;
+}

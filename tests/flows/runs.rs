@@ -168,7 +168,7 @@ async fn a_run_that_could_not_succeed_is_refused_before_anything_is_written() {
     let missing = refused(json!({ "card_id": gaps })).await.expect(422);
     assert_eq!(missing.code(), "missing_variable");
     assert!(missing.body["errors"].to_string().contains("missing"), "{:#}", missing.body);
-    assert_eq!(refused(json!({ "models": [] })).await.expect(422).code(), "empty_matrix");
+    assert_eq!(refused(json!({ "models": [] })).await.expect(422).code(), "no_model");
     assert_eq!(refused(json!({ "versions": [7] })).await.expect(422).code(), "version_not_found");
     let unknown = refused(json!({ "assertions": [{ "type": "contians", "value": "x" }] })).await.expect(422);
     assert_eq!(unknown.code(), "invalid_assertion");

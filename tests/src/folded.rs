@@ -40,6 +40,7 @@ pub async fn given(
             DomainEvent::Schedule(event) => append(&store, stream, event).await,
             DomainEvent::Job(event) => append(&store, stream, event).await,
             DomainEvent::Regrade(event) => append(&store, stream, event).await,
+            DomainEvent::Review(event) => append(&store, stream, event).await,
             DomainEvent::Unread(_) => panic!("an event that can't be read can't be given"),
         }
     }

@@ -12,6 +12,8 @@ pub mod object_server;
 pub mod process;
 pub mod python;
 pub mod samples;
+mod sample_regrades;
+mod sample_reviews;
 pub mod subscriber;
 pub mod system;
 

@@ -15,10 +15,9 @@ use pcs_domain::prompt_card::{
     Archived, CaseChanged, CaseSchema, CasesAdded, CasesRemoved, Created, Described, LabelProtected, LabelUnprotected,
     Labelled, PromptCardEvent, Published, Restored, Revised, SchemaChanged, Tagged, TestCase, Unlabelled, Unpublished,
 };
-use pcs_domain::regrade::{self, Graded, RegradeEvent, RegradeTotals, Regraded};
 use pcs_domain::schedule::{self, Deleted, MissedPolicy, ScheduleEvent, Skipped};
 use pcs_domain::test_run::{
-    Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Source, Terms,
+    Budget, CancelCause, Cancelled, Completed, Lane, Partial, Requested, RunTemplate, RunTotals, Skip, Source, Terms,
     TestRunEvent,
 };
 use serde_json::{Map, Value, json};
@@ -39,7 +38,9 @@ pub fn all() -> Vec<DomainEvent> {
     let policies = policies().into_iter().map(DomainEvent::JobPolicy);
     let schedules = schedules().into_iter().map(DomainEvent::Schedule);
     let jobs = jobs().into_iter().map(DomainEvent::Job);
-    let regrades = regrades().into_iter().map(DomainEvent::Regrade);
+    let regrades =
+        crate::sample_regrades::all(RUN, CARD, cell().id(), verdict(), ACTOR).into_iter().map(DomainEvent::Regrade);
+    let reviews = crate::sample_reviews::all(RUN, CARD, cell().id(), ACTOR).into_iter().map(DomainEvent::Review);
     cards
         .chain(runs)
         .chain(executions)
@@ -48,6 +49,7 @@ pub fn all() -> Vec<DomainEvent> {
         .chain(schedules)
         .chain(jobs)
         .chain(regrades)
+        .chain(reviews)
         .collect()
 }
 
@@ -100,6 +102,7 @@ fn cards() -> Vec<PromptCardEvent> {
             title: "Word problems".to_owned(),
             description: "Grade school math, step by step.".to_owned(),
             prompt: "Solve step by step.\n\n{{question}}".to_owned(),
+            model: None,
             category: "math".to_owned(),
             tags: vec!["arithmetic".to_owned(), "gsm8k".to_owned()],
             metadata: object(json!({ "owner": "evaluation", "ticket": 17 })),
@@ -109,6 +112,7 @@ fn cards() -> Vec<PromptCardEvent> {
         PromptCardEvent::Revised(Revised {
             version: 2,
             prompt: "Solve step by step; end with the number alone.\n\n{{question}}".to_owned(),
+            model: Some(ModelSpec::of_id("openai:gpt-4o-mini")),
             message: "the number was hard to find".to_owned(),
             author: ACTOR,
         }),
@@ -170,6 +174,7 @@ fn runs() -> Vec<TestRunEvent> {
             repeats: 3,
             assertions: Vec::new(),
             threshold: None,
+            skips: vec![Skip { case_ids: vec![case().id], from_repeat: 1, ..Skip::default() }],
             executions: 6,
             lane: Lane::Bulk,
             requested_by: ACTOR,
@@ -308,30 +313,6 @@ fn verdict() -> Verdict {
         weight: 1.0,
         metric: Some("accuracy".to_owned()),
     }
-}
-
-fn regrades() -> Vec<RegradeEvent> {
-    let cell = cell();
-    let grade =
-        Grade { grader: Some("1-0e1a2b3c4d5e6f70".to_owned()), passed: true, score: 1.0, verdicts: vec![verdict()] };
-    let graded = Regraded { execution_id: cell.id(), subject: None, passed_before: false, grade };
-    let totals =
-        RegradeTotals { answers: 1, passed: 1, failed: 0, turned_to_passed: 1, turned_to_failed: 0, verdicts: 1 };
-    vec![
-        RegradeEvent::Requested(regrade::Requested {
-            name: "numbers only".to_owned(),
-            run_id: RUN,
-            card_id: CARD,
-            card_revision: 11,
-            after: 40,
-            until: 52,
-            assertions: vec![Assertion { value: Some(json!("{{expected_output}}")), ..Assertion::of_kind("numeric") }],
-            threshold: Some(0.5),
-            requested_by: ACTOR,
-        }),
-        RegradeEvent::Graded(Graded { through: 52, grades: vec![graded] }),
-        RegradeEvent::Completed(regrade::Completed { totals }),
-    ]
 }
 
 fn cell() -> ExecutionRef {

@@ -66,6 +66,8 @@ pub enum Action {
     StartRun,
     /// Stop a run, or dismiss what it left.
     CancelRun,
+    /// Score answers, and override their verdicts.
+    ReviewRun,
     /// Hold jobs back, limit providers, and share the fleet.
     ManageQueues,
     /// See how the system itself is: what it shows is not one tenant's.
@@ -76,7 +78,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ReadCard,
         Self::WriteCard,
         Self::ProtectLabel,
@@ -85,6 +87,7 @@ impl Action {
         Self::ReadRun,
         Self::StartRun,
         Self::CancelRun,
+        Self::ReviewRun,
         Self::ManageQueues,
         Self::InspectSystem,
         Self::ShredSubject,
@@ -102,6 +105,7 @@ impl Action {
             Self::ReadRun => "run.read",
             Self::StartRun => "run.start",
             Self::CancelRun => "run.cancel",
+            Self::ReviewRun => "run.review",
             Self::ManageQueues => "queue.manage",
             Self::InspectSystem => "system.inspect",
             Self::ShredSubject => "subject.shred",
@@ -112,7 +116,12 @@ impl Action {
     fn least_role(self) -> Role {
         match self {
             Self::ReadCard | Self::ReadRun => Role::Viewer,
-            Self::WriteCard | Self::PublishCard | Self::ArchiveCard | Self::StartRun | Self::CancelRun => Role::Editor,
+            Self::WriteCard
+            | Self::PublishCard
+            | Self::ArchiveCard
+            | Self::StartRun
+            | Self::CancelRun
+            | Self::ReviewRun => Role::Editor,
             Self::ProtectLabel | Self::ManageQueues | Self::InspectSystem | Self::ShredSubject => Role::Admin,
         }
     }

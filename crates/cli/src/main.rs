@@ -45,6 +45,8 @@ enum Command {
     /// Look at schedules, make and end them
     #[command(subcommand)]
     Schedules(commands::schedules::SchedulesCommand),
+    #[command(subcommand)]
+    Review(commands::review::ReviewCommand),
     /// Look into the event store, verify it, and carry it elsewhere
     Es(commands::es::EsArgs),
     /// Serve the HTTP API
@@ -83,6 +85,7 @@ async fn execute(command: Command) -> ExitCode {
         Command::VerifyCertificate(verify) => return commands::finish(verify.execute()),
         Command::Jobs(jobs) => return commands::finish(jobs.execute().await),
         Command::Schedules(schedules) => return commands::finish(schedules.execute().await),
+        Command::Review(review) => return commands::finish(review.execute().await),
         Command::Es(es) => return commands::finish(es.execute().await),
         Command::Up(up) => up.execute().await,
         Command::Serve(serve) => serve.execute().await,

@@ -10,6 +10,7 @@ use crate::job::JobEvent;
 use crate::job_policy::JobPolicyEvent;
 use crate::prompt_card::PromptCardEvent;
 use crate::regrade::RegradeEvent;
+use crate::review::ReviewEvent;
 use crate::schedule::ScheduleEvent;
 use crate::test_run::TestRunEvent;
 use crate::upcast::Lineage;
@@ -100,11 +101,13 @@ pub enum Category {
     Job = 7,
     /// Streams of [`crate::regrade::Regrade`].
     Regrade = 8,
+    /// Streams of [`crate::review::Review`].
+    Review = 9,
 }
 
 impl Category {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PromptCard,
         Self::TestRun,
         Self::Execution,
@@ -113,6 +116,7 @@ impl Category {
         Self::Schedule,
         Self::Job,
         Self::Regrade,
+        Self::Review,
     ];
 
     /// The name in front of a stream's dash and of its events' dot.
@@ -127,6 +131,7 @@ impl Category {
             Self::Schedule => "schedule",
             Self::Job => "job",
             Self::Regrade => "regrade",
+            Self::Review => "review",
         }
     }
 
@@ -162,6 +167,8 @@ pub enum DomainEvent {
     Job(JobEvent),
     /// Of a regrade.
     Regrade(RegradeEvent),
+    /// Of the review of a run.
+    Review(ReviewEvent),
     /// This build can't read it. Only a reader that does not subscribe to its category is handed one, to pass by.
     Unread(Unread),
 }
@@ -192,6 +199,7 @@ impl DomainEvent {
             Category::Schedule => Self::Schedule(ScheduleEvent::decode(name, version, payload)?),
             Category::Job => Self::Job(JobEvent::decode(name, version, payload)?),
             Category::Regrade => Self::Regrade(RegradeEvent::decode(name, version, payload)?),
+            Category::Review => Self::Review(ReviewEvent::decode(name, version, payload)?),
         })
     }
 
@@ -207,6 +215,7 @@ impl DomainEvent {
             | Self::JobPolicy(_)
             | Self::Schedule(_)
             | Self::Job(_)
+            | Self::Review(_)
             | Self::Unread(_) => Vec::new(),
         }
     }
@@ -223,6 +232,7 @@ impl DomainEvent {
             | Self::JobPolicy(_)
             | Self::Schedule(_)
             | Self::Job(_)
+            | Self::Review(_)
             | Self::Unread(_) => Vec::new(),
         }
     }
@@ -238,6 +248,7 @@ impl DomainEvent {
         all.extend(ScheduleEvent::schemas());
         all.extend(JobEvent::schemas());
         all.extend(RegradeEvent::schemas());
+        all.extend(ReviewEvent::schemas());
         all
     }
 
@@ -247,7 +258,8 @@ impl DomainEvent {
         fn of<E: EventSet>() -> impl Iterator<Item = (Category, Lineage)> {
             E::LINEAGES.iter().map(|lineage| (E::CATEGORY, *lineage))
         }
-        let runs = of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<RegradeEvent>());
+        let runs =
+            of::<TestRunEvent>().chain(of::<ExecutionEvent>()).chain(of::<RegradeEvent>()).chain(of::<ReviewEvent>());
         let work = runs.chain(of::<DataSubjectEvent>()).chain(of::<JobEvent>());
         let rules = of::<JobPolicyEvent>().chain(of::<ScheduleEvent>());
         of::<PromptCardEvent>().chain(work).chain(rules).collect()

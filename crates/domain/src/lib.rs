@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod prompt_card;
 pub mod test_run;
 pub mod regrade;
+pub mod review;
 pub mod execution;
 pub mod data_subject;
 pub mod job_policy;

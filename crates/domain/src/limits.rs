@@ -64,3 +64,13 @@ pub const WEIGHT_MAX: u16 = 100;
 pub const JOB_INPUT_BYTES_MAX: usize = 64 * 1024;
 /// Largest output of a job on request, in bytes of its JSON; a larger one fails its attempt with its size.
 pub const JOB_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Most answers in the review of a run: all of them are folded at each command on it.
+pub const REVIEW_ITEMS_MAX: usize = 10_000;
+/// Most things that an answer is scored by.
+pub const REVIEW_SCORES_MAX: usize = 20;
+/// Most words of a score.
+pub const SCORE_CATEGORIES_MAX: usize = 50;
+/// Most people who score the same answer.
+pub const REVIEWERS_PER_ITEM_MAX: u8 = 20;
+/// Most rules of a run about cells that it leaves out.
+pub const RUN_SKIPS_MAX: usize = 1_000;

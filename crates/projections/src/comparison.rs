@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pcs_domain::ids::{TenantId, TestCaseId, TestRunId};
-use pcs_statistics::{Better, Comparison, Metric, Pair, Sample, Test, Verdict, compare};
+use pcs_statistics::{Better, Comparison, Metric, Pair, Sample, Test, Verdict, compare_all};
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -97,6 +97,8 @@ pub enum Cause {
     Grader,
     /// Both are others.
     Both,
+    /// A person overrode a verdict, and nothing else is another one.
+    Review,
     /// Neither is another one that is known of.
     Unknown,
 }
@@ -108,6 +110,7 @@ fn cause(before: &CaseResults, now: &CaseResults) -> Cause {
         (false, false) => Cause::Grader,
         (false, true) if before.grader.is_none() || now.grader.is_none() => Cause::Output,
         (false, true) => Cause::Both,
+        (true, false) if before.overridden + now.overridden > 0 => Cause::Review,
         (true, false) => Cause::Unknown,
     }
 }
@@ -115,6 +118,8 @@ fn cause(before: &CaseResults, now: &CaseResults) -> Cause {
 /// Two arms compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArmComparison {
+    /// The run that is judged.
+    pub run_id: TestRunId,
     /// What it is compared with.
     pub baseline: Arm,
     /// What is judged.
@@ -149,13 +154,13 @@ pub enum CannotPair {
 }
 
 impl CountedRun {
-    /// Reads a run's results.
+    /// Reads a run's results up to a position of the log.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn read(pool: &PgPool, tenant: TenantId, run: TestRunId) -> Result<Self, ReadError> {
-        let cases = execution_results::by_case(pool, tenant, run).await?;
-        let metrics = execution_results::metrics_by_case(pool, tenant, run).await?;
+    pub async fn read(pool: &PgPool, of: (TenantId, TestRunId), up_to: i64) -> Result<Self, ReadError> {
+        let cases = execution_results::by_case(pool, of, up_to).await?;
+        let metrics = execution_results::metrics_by_case(pool, of, up_to).await?;
         Ok(Self { cases, metrics })
     }
 
@@ -167,6 +172,10 @@ impl CountedRun {
 
     pub(crate) fn cases(&self) -> &[CaseResults] {
         &self.cases
+    }
+
+    pub(crate) fn metrics(&self) -> &[MetricResults] {
+        &self.metrics
     }
 
     /// The arms that are wanted: of each model its newest version, where no other is.
@@ -195,21 +204,39 @@ impl CountedRun {
     }
 }
 
-/// Compares what is wanted of two runs; differences are real up to a p-value of `level`.
+/// A run of which something is wanted.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// The run.
+    pub run_id: TestRunId,
+    /// Its results.
+    pub counted: CountedRun,
+    /// What is wanted of it.
+    pub wanted: Wanted,
+}
+
+/// Compares what is wanted of some runs with what is wanted of a baseline; differences are real up to a p-value of `level`,
+/// adjusted for all metrics of all of them.
 ///
 /// # Errors
 /// Where it can't be told which arms are to be compared.
-pub fn compare_runs(
-    (baseline, wanted_baseline): (&CountedRun, &Wanted),
-    (candidate, wanted_candidate): (&CountedRun, &Wanted),
-    is_same_run: bool,
-    level: f64,
-) -> Result<Vec<ArmComparison>, CannotPair> {
-    let pairs = pairs(baseline.arms(wanted_baseline), candidate.arms(wanted_candidate))?;
-    if is_same_run && pairs.iter().any(|(baseline, candidate)| baseline == candidate) {
-        return Err(CannotPair::Itself);
+pub fn compare_runs(baseline: &Side, candidates: &[Side], level: f64) -> Result<Vec<ArmComparison>, CannotPair> {
+    let mut arms = Vec::new();
+    for candidate in candidates {
+        let pairs = pairs(baseline.counted.arms(&baseline.wanted), candidate.counted.arms(&candidate.wanted))?;
+        if baseline.run_id == candidate.run_id && pairs.iter().any(|(baseline, candidate)| baseline == candidate) {
+            return Err(CannotPair::Itself);
+        }
+        arms.extend(pairs.into_iter().map(|arms| align(&baseline.counted, candidate, arms)));
     }
-    Ok(pairs.into_iter().map(|arms| compare_arms(baseline, candidate, arms, level)).collect())
+    let metrics: Vec<&[Metric]> = arms.iter().map(|(_, metrics)| metrics.as_slice()).collect();
+    let judged = compare_all(&metrics, level);
+    let judge = |((arm, _), metrics): ((ArmComparison, _), Vec<Comparison>)| ArmComparison {
+        verdict: overall(&metrics),
+        metrics,
+        ..arm
+    };
+    Ok(arms.into_iter().zip(judged).map(judge).collect())
 }
 
 fn pairs(mut baseline: BTreeMap<String, Arm>, candidate: BTreeMap<String, Arm>) -> Result<Vec<(Arm, Arm)>, CannotPair> {
@@ -228,7 +255,9 @@ fn pairs(mut baseline: BTreeMap<String, Arm>, candidate: BTreeMap<String, Arm>) 
     if pairs.is_empty() { Err(CannotPair::NoCommonModel) } else { Ok(pairs) }
 }
 
-fn compare_arms(baseline: &CountedRun, candidate: &CountedRun, (old, new): (Arm, Arm), level: f64) -> ArmComparison {
+/// Two arms case by case, as yet without a verdict, and their metrics.
+fn align(baseline: &CountedRun, candidate: &Side, (old, new): (Arm, Arm)) -> (ArmComparison, Vec<Metric>) {
+    let Side { run_id, counted: candidate, .. } = candidate;
     let (before, now) = (baseline.cases_of(&old), candidate.cases_of(&new));
     let mut cases = Alignment {
         only_in_baseline: before.keys().filter(|id| !now.contains_key(*id)).count(),
@@ -246,17 +275,18 @@ fn compare_arms(baseline: &CountedRun, candidate: &CountedRun, (old, new): (Arm,
     cases.compared = both.len();
     let mut metrics = of_answers(&both);
     metrics.extend(named(&both, (&baseline.metrics_of(&old), &candidate.metrics_of(&new))));
-    let metrics = compare(&metrics, level);
     let (regressions, improvements) = changed(&both);
-    ArmComparison {
+    let arm = ArmComparison {
+        run_id: *run_id,
         baseline: old,
         candidate: new,
         cases,
-        verdict: overall(&metrics),
-        metrics,
+        verdict: Verdict::NoEvidence,
+        metrics: Vec::new(),
         regressions,
         improvements,
-    }
+    };
+    (arm, metrics)
 }
 
 /// What every answer has: whether it passed, a score, a latency and perhaps a cost.

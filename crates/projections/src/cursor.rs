@@ -20,6 +20,8 @@ pub(crate) enum List {
     Jobs,
     Regrades,
     Regraded,
+    Reviews,
+    ReviewItems,
 }
 
 const NUMBER_DIGITS: usize = 16;
@@ -36,6 +38,8 @@ impl List {
             Self::Jobs => 'j',
             Self::Regrades => 'g',
             Self::Regraded => 'y',
+            Self::Reviews => 'w',
+            Self::ReviewItems => 'i',
         }
     }
 

@@ -12,7 +12,10 @@ pub mod card_list;
 pub mod execution_results;
 pub mod run_summary;
 pub mod job_list;
+pub mod agreement;
+pub mod run_metrics;
 pub mod regrades;
+pub mod reviews;
 pub mod comparison;
 pub mod repeats;
 pub mod past;
@@ -71,6 +74,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(execution_results::ExecutionResults),
         Arc::new(job_list::JobList),
         Arc::new(regrades::Regrades),
+        Arc::new(reviews::Reviews),
     ]
 }
 

@@ -123,7 +123,7 @@ impl<'s> Past<'s> {
     }
 
     fn reader(&mut self) -> Reader<&mut PgConnection> {
-        Reader::folded(&mut self.transaction)
+        Reader::folded(&mut self.transaction, self.moment.position)
     }
 
     /// Folds what a stream held at the position; some of it may wait for [`Past::settle`]. The events come over another

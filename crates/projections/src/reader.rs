@@ -7,20 +7,21 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, po
 /// A connection, and which tables are meant on it.
 pub(crate) struct Reader<C> {
     connection: C,
-    folded: bool,
+    /// Up to which position of the log the tables are folded, where that is one of the past.
+    folded_to: Option<i64>,
 }
 
 impl Reader<PoolConnection<Postgres>> {
     /// Reads what is.
     pub(crate) async fn living(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Ok(Self { connection: pool.acquire().await?, folded: false })
+        Ok(Self { connection: pool.acquire().await?, folded_to: None })
     }
 }
 
 impl<'c> Reader<&'c mut PgConnection> {
     /// Reads what was: the transaction's search path finds its own tables first, and then the living ones.
-    pub(crate) fn folded(connection: &'c mut PgConnection) -> Self {
-        Self { connection, folded: true }
+    pub(crate) fn folded(connection: &'c mut PgConnection, position: i64) -> Self {
+        Self { connection, folded_to: Some(position) }
     }
 }
 
@@ -29,10 +30,15 @@ impl<C: DerefMut<Target = PgConnection>> Reader<C> {
         &mut self.connection
     }
 
+    /// Up to which position rows that are never overwritten are meant.
+    pub(crate) fn up_to(&self) -> i64 {
+        self.folded_to.unwrap_or(i64::MAX)
+    }
+
     /// The statement for these tables: of the past it is the same text without the living tables' schema, so that no
     /// question is asked in two ways.
     pub(crate) fn sql(&self, text: &'static str) -> SqlStr {
-        if !self.folded {
+        if self.folded_to.is_none() {
             return text.into_sql_str();
         }
         AssertSqlSafe(text.replace(" read.", " ")).into_sql_str()

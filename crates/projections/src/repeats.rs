@@ -114,6 +114,7 @@ mod tests {
             answered,
             passed,
             errors: 0,
+            overridden: 0,
             score: Sums::default(),
             latency_ms: Sums::default(),
             cost_micro_usd: Sums::default(),

@@ -28,6 +28,7 @@ pub(crate) fn recorded(stream: u128, version: i64, event: DomainEvent) -> Record
         DomainEvent::Schedule(_) => Category::Schedule,
         DomainEvent::Job(_) => Category::Job,
         DomainEvent::Regrade(_) => Category::Regrade,
+        DomainEvent::Review(_) => Category::Review,
         DomainEvent::Unread(_) => panic!("a test knows its events"),
     };
     Recorded::from(Record {
@@ -54,6 +55,7 @@ pub(crate) fn created(title: &str) -> PromptCardEvent {
         title: title.to_owned(),
         description: String::new(),
         prompt: "one".to_owned(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: Map::new(),

@@ -56,6 +56,9 @@ impl RequestedRun {
             for repeat in 0..run.request.repeats {
                 for version in &run.request.versions {
                     for model in &run.request.models {
+                        if run.leaves_out(case.id, (*version, model.name()), repeat) {
+                            continue;
+                        }
                         self.add(&mut rows, run, (*version, case.id, model.name(), repeat));
                     }
                 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pcs_domain::ids::{PromptCardId, TenantId, TestRunId};
+use pcs_domain::ids::{PromptCardId, TenantId, TestCaseId, TestRunId};
 use pcs_domain::jobs::test_execution::RunPlan;
 use pcs_domain::prompt_card::{Card, PromptCard, TestCase};
-use pcs_domain::test_run::{Requested, TestRun};
+use pcs_domain::test_run::{Requested, Skips, TestRun};
 use pcs_store::Store;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ pub(crate) struct RunContext {
     pub(crate) request: Requested,
     pub(crate) plan: RunPlan,
     card: Card,
+    skips: Skips,
 }
 
 impl RunContext {
@@ -41,6 +42,11 @@ impl RunContext {
         }
     }
 
+    /// Whether a cell of the matrix does not run.
+    pub(crate) fn leaves_out(&self, case: TestCaseId, arm: (u32, &str), repeat: u16) -> bool {
+        !self.request.skips.is_empty() && repeat >= self.skips.repeats(Some(case), arm, self.request.repeats)
+    }
+
     /// Whether a model of the run is asked over a network: it may have no room, or be down, for all at once.
     pub(crate) fn is_remote(&self, model: &str) -> bool {
         self.plan.models.get(model).is_some_and(|model| !LOCAL_PROVIDERS.contains(&model.provider()))
@@ -52,6 +58,7 @@ impl RunContext {
             && self.plan.prompts.contains_key(&cell.version)
             && self.plan.models.contains_key(&cell.model)
             && cell.repeat < self.request.repeats
+            && !self.leaves_out(cell.case_id, (cell.version, &cell.model), cell.repeat)
             && self.case(cell.case_id).is_some()
     }
 }
@@ -163,7 +170,7 @@ impl Runs {
             threshold: request.threshold,
             cache: request.terms.cache,
         };
-        Ok(RunContext { request, plan, card })
+        Ok(RunContext { skips: Skips::of(&request.skips), request, plan, card })
     }
 
     /// The prompts of other cards that the run's prompts include, as they were when it was asked for.

@@ -270,11 +270,12 @@ impl<'a> Page<'a> {
         let mut page = Self::default();
         for recorded in events {
             match &recorded.event {
-                // Cards make no work by themselves, a regrade's work is a job, and what can't be read is of cards, by the
-                // subscription.
+                // Cards and reviews make no work by themselves, a regrade's work is a job, and what can't be read is of
+                // cards, by the subscription.
                 DomainEvent::PromptCard(_)
                 | DomainEvent::DataSubject(_)
                 | DomainEvent::Regrade(_)
+                | DomainEvent::Review(_)
                 | DomainEvent::Unread(_) => (),
                 DomainEvent::TestRun(event) => page.read_run(recorded, event),
                 DomainEvent::Execution(event) => page.read_execution(recorded, event),

@@ -6,6 +6,7 @@ use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::regrade::RegradeEvent;
+use pcs_domain::review::ReviewEvent;
 use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::upcast::Lineage;
@@ -57,6 +58,7 @@ impl Build {
             .with::<ScheduleEvent>()
             .with::<JobEvent>()
             .with::<RegradeEvent>()
+            .with::<ReviewEvent>()
     }
 
     /// With the events of one more aggregate.

@@ -63,6 +63,7 @@ async fn advance(
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
             | DomainEvent::Regrade(_)
+            | DomainEvent::Review(_)
             | DomainEvent::TestRun(_)
             | DomainEvent::Unread(_) => (),
         }

@@ -9,6 +9,7 @@ use pcs_domain::job::JobEvent;
 use pcs_domain::job_policy::JobPolicyEvent;
 use pcs_domain::prompt_card::PromptCardEvent;
 use pcs_domain::regrade::RegradeEvent;
+use pcs_domain::review::ReviewEvent;
 use pcs_domain::schedule::ScheduleEvent;
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::{EventSet, EventType};
@@ -36,6 +37,7 @@ pub(crate) fn written() -> Vec<EventType> {
         ScheduleEvent::TYPES,
         JobEvent::TYPES,
         RegradeEvent::TYPES,
+        ReviewEvent::TYPES,
     ]
     .concat()
 }

@@ -2,6 +2,7 @@
 
 use pcs_domain::assertion::{Assertion, Verdict};
 use pcs_domain::model::ModelSpec;
+use pcs_domain::test_run::Skip;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -29,6 +30,9 @@ pub struct NewRun {
     /// The model that judges where an assertion names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grader: Option<ModelSpec>,
+    /// Cells that are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
     /// `hi`, `std` or `bulk`.
     pub lane: &'static str,
     /// What is checked out here.

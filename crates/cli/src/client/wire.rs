@@ -67,6 +67,9 @@ pub struct NewCard {
     pub title: String,
     /// Its template.
     pub prompt: String,
+    /// The model that it is written for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Value>,
     /// Free text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -93,6 +96,9 @@ pub struct CardChange {
     /// A new template: a new version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// Another model that it is written for; null for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Value>,
     /// A new description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod compare;
 pub mod repeats;
 pub mod regrade;
+pub mod review;
 pub mod certificate;
 pub mod explain;
 pub mod bisect;

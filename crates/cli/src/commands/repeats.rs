@@ -19,6 +19,9 @@ pub struct Repeats {
     /// Of how many repeats one shall pass, or all; else as many as the run has
     #[arg(short, long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub k: Option<u16>,
+    /// Show what there was at this position of the log, or at a time such as 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub as_of: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -60,7 +63,8 @@ struct Counted {
 impl Repeats {
     pub(super) async fn against(&self, api: &Api, output: &mut Output) -> Result<(), CliError> {
         let k = self.k.map(|k| k.to_string());
-        let query: Vec<(&str, &str)> = k.iter().map(|k| ("k", k.as_str())).collect();
+        let mut query: Vec<(&str, &str)> = k.iter().map(|k| ("k", k.as_str())).collect();
+        query.extend(self.as_of.iter().map(|as_of| ("as_of", as_of.as_str())));
         let answer = api.show(&["runs", target::run_id(&self.run)?, "repeats"], &query).await?;
         if self.json {
             return output.json(&answer);
@@ -137,7 +141,7 @@ mod tests {
         let answer = json!({ "run_id": RUN, "k": 2, "arms": [arm] });
         let server = FakeServer::in_order(vec![Reply::json(200, answer)]);
         let (mut output, out, _) = captured();
-        let asked = Repeats { run: RUN.to_owned(), k: Some(2), json: false };
+        let asked = Repeats { run: RUN.to_owned(), k: Some(2), as_of: None, json: false };
         asked.against(&server.api(), &mut output).await.unwrap();
         assert_eq!(
             out.text(),

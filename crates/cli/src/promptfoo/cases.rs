@@ -17,6 +17,7 @@ use crate::suite::cases::SuiteCase;
 use crate::suite::error::{Place, SuiteError};
 use crate::suite::fields::Fields;
 use crate::suite::node::{Kind, Node};
+use crate::suite::only::Only;
 use crate::suite::source::{CASES_BYTES_MAX, Format, Source};
 
 const KEYS: [&str; 12] = [
@@ -81,6 +82,8 @@ pub(super) struct Test {
     pub(super) transform_vars: Option<String>,
     pub(super) prefix: String,
     pub(super) suffix: String,
+    /// Which prompts and models it meets, and how often.
+    pub(super) only: Only,
     pub(super) keeps_lists: bool,
     pub(super) without_defaults: bool,
 }
@@ -192,12 +195,7 @@ impl Reading<'_> {
             }
         };
         // What is wrong in the file is told with its name and its lines.
-        let mut inner = Reading {
-            source: &source,
-            folder: self.folder,
-            options: self.options,
-            report: super::Report::of(&source.name),
-        };
+        let mut inner = self.of_file(&source);
         let tests = nodes.into_iter().map(|node| inner.test(node)).collect::<Result<Vec<_>, _>>();
         self.report.items.append(&mut inner.report.items);
         tests
@@ -205,8 +203,7 @@ impl Reading<'_> {
 
     fn test_of_row(&mut self, source: &Source, file: &Arc<str>, row: Row) -> Result<Test, SuiteError> {
         let place = Place::line(row.line);
-        let mut inner =
-            Reading { source, folder: self.folder, options: self.options, report: super::Report::of(&source.name) };
+        let mut inner = self.of_file(source);
         let assertions = row.expected.into_iter().map(|assertion| inner.draft(place, assertion, Vec::new()));
         let assertions = assertions.collect::<Result<_, _>>()?;
         Ok(Test {
@@ -227,13 +224,11 @@ impl Reading<'_> {
         let mut fields = Fields::open(self.source, node, "a test", &KEYS)?;
         let file = self.source.name.as_str().into();
         let mut test = Test { file, place: fields.place(), ..Test::default() };
-        for key in ["provider", "providers", "prompts", "providerOutput", "assertScoringFunction", "config"] {
+        test.only.prompts = fields.take("prompts").map(|node| self.prompts_meant(node)).transpose()?;
+        test.only.models = fields.take("providers").map(|node| self.models_meant(node)).transpose()?;
+        for key in ["provider", "providerOutput", "assertScoringFunction", "config"] {
             if let Some(node) = fields.take(key) {
-                self.report.unsupported(
-                    node.place,
-                    &format!("tests[].{key}"),
-                    "every test meets every prompt and model",
-                );
+                self.report.unsupported(node.place, &format!("tests[].{key}"), "there is nothing like it here");
             }
         }
         if let Some(options) = fields.take("options") {
@@ -282,10 +277,11 @@ impl Reading<'_> {
             test.manner.rubric_prompt = Some(self.words(node)?);
         }
         drop(options.take("disableConversationVar"));
-        for key in ["storeOutputAs", "runSerially", "factuality", "repeat"] {
+        let max = u64::from(pcs_domain::limits::RUN_REPEATS_MAX);
+        test.only.repeats = options.whole("repeat", max)?.and_then(|repeats| u16::try_from(repeats.max(1)).ok());
+        for key in ["storeOutputAs", "runSerially", "factuality"] {
             if options.take(key).is_some() {
                 let note = match key {
-                    "repeat" => "every test is repeated as often as the run says (evaluateOptions.repeat)",
                     "factuality" => "its categories have the usual scores here",
                     _ => "tests know nothing of each other here",
                 };

@@ -15,6 +15,7 @@ use super::Reading;
 use super::cases::{AROUND, Test};
 use crate::suite::cases::SuiteCase;
 use crate::suite::error::SuiteError;
+use crate::suite::only::Only;
 
 /// How often variables inside of variables are rendered, as in promptfoo.
 const PASSES_MAX: usize = 5;
@@ -68,7 +69,7 @@ impl Reading<'_> {
                 ..CaseDraft::default()
             };
             let (file, number) = (Arc::clone(&test.file), cases.len() + 1);
-            cases.push(SuiteCase { draft, subject: None, number, file, place: test.place });
+            cases.push(SuiteCase { draft, subject: None, number, file, place: test.place, only: test.only.clone() });
         }
         Ok(())
     }
@@ -119,6 +120,11 @@ pub(super) fn merged(default: &Test, test: Test) -> Test {
         description: test.description.or_else(|| default.description.clone()),
         prefix: if test.prefix.is_empty() { default.prefix.clone() } else { test.prefix },
         suffix: if test.suffix.is_empty() { default.suffix.clone() } else { test.suffix },
+        only: Only {
+            prompts: test.only.prompts.or_else(|| default.only.prompts.clone()),
+            models: test.only.models.or_else(|| default.only.models.clone()),
+            repeats: test.only.repeats.or(default.only.repeats),
+        },
         keeps_lists: test.keeps_lists || default.keeps_lists,
         manner: test.manner.over(&default.manner),
         transform_vars: test.transform_vars.or_else(|| default.transform_vars.clone()),

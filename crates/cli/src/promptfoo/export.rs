@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::files::FILE;
 use crate::suite::Suite;
 use crate::suite::cases::SuiteCase;
+use crate::suite::derived::DerivedMetric;
 
 /// The kind whose value is a list of assertions.
 const SET: &str = "assert-set";
@@ -27,7 +28,7 @@ pub fn export(suite: &Suite) -> Exported {
     let mut all = Map::new();
     all.insert("description".to_owned(), json!(suite.card.title));
     all.insert("prompts".to_owned(), suite.prompts.iter().map(|text| json!(prompt(text))).collect());
-    let providers = suite.models.iter().filter_map(|model| provider(model, &mut notes)).collect();
+    let providers = suite.models.iter().filter_map(|model| provider(suite, model, &mut notes)).collect();
     all.insert("providers".to_owned(), providers);
     let default = default_test(suite, &mut notes);
     if !default.is_empty() {
@@ -36,7 +37,11 @@ pub fn export(suite: &Suite) -> Exported {
     if suite.repeats != 1 {
         all.insert("evaluateOptions".to_owned(), json!({ "repeat": suite.repeats }));
     }
-    all.insert("tests".to_owned(), suite.cases.iter().map(|case| test(case, &mut notes)).collect());
+    if !suite.derived.is_empty() {
+        let metric = |metric: &DerivedMetric| json!({ "name": metric.name, "value": metric.value });
+        all.insert("derivedMetrics".to_owned(), suite.derived.iter().map(metric).collect());
+    }
+    all.insert("tests".to_owned(), suite.cases.iter().map(|case| test(suite, case, &mut notes)).collect());
     notes.sort();
     notes.dedup();
     Exported { document: Value::Object(all), notes }
@@ -73,8 +78,18 @@ fn id(model: &ModelSpec, makes_vectors: bool) -> Option<String> {
     })
 }
 
-fn provider(model: &ModelSpec, notes: &mut Vec<String>) -> Option<Value> {
-    of_model(model, false, notes)
+fn provider(suite: &Suite, model: &ModelSpec, notes: &mut Vec<String>) -> Option<Value> {
+    let mut provider = of_model(model, false, notes)?;
+    let only = suite.model_only.iter().find(|(name, _)| name == model.name());
+    if let Some(prompts) = only.and_then(|(_, only)| only.prompts.as_ref()) {
+        provider["prompts"] = named(suite, prompts);
+    }
+    Some(provider)
+}
+
+/// Some of the prompts, which are called as they read.
+fn named(suite: &Suite, places: &[usize]) -> Value {
+    places.iter().filter_map(|place| suite.prompts.get(*place)).map(|text| json!(prompt(text))).collect()
 }
 
 fn of_model(model: &ModelSpec, makes_vectors: bool, notes: &mut Vec<String>) -> Option<Value> {
@@ -127,13 +142,13 @@ fn default_test(suite: &Suite, notes: &mut Vec<String>) -> Map<String, Value> {
     if let Some(threshold) = suite.threshold {
         all.insert("threshold".to_owned(), json!(threshold));
     }
-    if let Some(grader) = suite.grader.as_ref().and_then(|model| provider(model, notes)) {
+    if let Some(grader) = suite.grader.as_ref().and_then(|model| of_model(model, false, notes)) {
         all.insert("options".to_owned(), json!({ "provider": grader }));
     }
     all
 }
 
-fn test(case: &SuiteCase, notes: &mut Vec<String>) -> Value {
+fn test(suite: &Suite, case: &SuiteCase, notes: &mut Vec<String>) -> Value {
     let (draft, name) = (&case.draft, case.name());
     let mut all = Map::new();
     if !draft.name.is_empty() {
@@ -164,8 +179,19 @@ fn test(case: &SuiteCase, notes: &mut Vec<String>) -> Value {
     if case.subject.is_some() {
         notes.push("the data subjects of cases are left out".to_owned());
     }
+    if let Some(prompts) = &case.only.prompts {
+        all.insert("prompts".to_owned(), named(suite, prompts));
+    }
+    if let Some(models) = &case.only.models {
+        all.insert("providers".to_owned(), json!(models));
+    }
+    let mut options = Map::new();
     if has_lists {
-        all.insert("options".to_owned(), json!({ "disableVarExpansion": true }));
+        options.insert("disableVarExpansion".to_owned(), json!(true));
+    }
+    options.extend(case.only.repeats.map(|repeats| ("repeat".to_owned(), json!(repeats))));
+    if !options.is_empty() {
+        all.insert("options".to_owned(), Value::Object(options));
     }
     Value::Object(all)
 }

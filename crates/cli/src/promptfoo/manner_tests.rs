@@ -265,3 +265,26 @@ fn a_prompt_that_looks_like_a_path_is_written_as_a_text() {
     let template = pcs_grading::Template::parse_prompt(&again.suite.prompts[0], &std::collections::BTreeMap::new());
     assert_eq!(template.unwrap().render(&variables).unwrap(), "a/b x");
 }
+
+#[test]
+fn tests_and_providers_meet_what_they_name() {
+    let imported = config(
+        "
+prompts: [{label: a, raw: 'A {{q}}'}, {label: b, raw: 'B {{q}}'}]
+providers: [echo, {id: 'openai:chat:gpt-4o', label: big, prompts: [b]}]
+defaultTest: {options: {repeat: 2}}
+tests:
+  - {vars: {q: 1}, providers: [openai]}
+  - {vars: {q: 2}, prompts: ['a*'], options: {repeat: 3}}
+",
+    );
+    let suite = &imported.suite;
+    assert_eq!((suite.repeats, suite.model_only.len()), (3, 1));
+    assert_eq!(suite.model_only[0].1.prompts, Some(vec![1]));
+    let [first, second] = [&suite.cases[0].only, &suite.cases[1].only];
+    assert_eq!((first.models.as_deref(), first.repeats), (Some(&["big".to_owned()][..]), Some(2)));
+    assert_eq!((second.prompts.as_deref(), second.repeats), (Some(&[0][..]), None));
+    let error =
+        refused(&[("c.yaml", "prompts: [x]\nproviders: [echo]\ntests:\n  - {vars: {q: 1}, prompts: [nobody]}\n")]);
+    assert!(error.contains("c.yaml:4:") && error.contains("none of the prompts is called nobody"), "{error}");
+}

@@ -5,6 +5,7 @@
 //! of one version of promptfoo ([`SEMANTICS`]), for it has changed between versions.
 
 pub mod report;
+mod restrict;
 mod asserts;
 mod cases;
 pub(crate) mod csv;
@@ -34,11 +35,14 @@ use serde_json::Value;
 pub use self::export::{Exported, export};
 pub use self::providers::ProviderMap;
 use self::report::Report;
+use self::restrict::Known;
 use crate::suite::Suite;
 use crate::suite::card::SuiteCard;
+use crate::suite::derived::{self, DerivedMetric};
 use crate::suite::error::SuiteError;
 use crate::suite::fields::Fields;
 use crate::suite::node::{Kind, Node};
+use crate::suite::only::Only;
 use crate::suite::source::{Format, SUITE_BYTES_MAX, Source};
 
 /// The version of promptfoo whose meaning files have here.
@@ -106,6 +110,29 @@ struct Reading<'a> {
     folder: &'a Path,
     options: &'a Options,
     report: Report,
+    /// What prompts and models are called.
+    known: Known,
+    /// The ids under which the provider was written that is being read.
+    written: Vec<String>,
+    /// The prompts that it is asked, where it is not all.
+    asked_only: Option<Vec<usize>>,
+    /// What models are restricted to.
+    model_only: Vec<(String, Only)>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(source: &'a Source, folder: &'a Path, options: &'a Options) -> Self {
+        let (known, written, model_only) = (Known::default(), Vec::new(), Vec::new());
+        Self { source, folder, options, report: Report::of(&source.name), known, written, asked_only: None, model_only }
+    }
+
+    /// The same for a file that this one names.
+    fn of_file<'b>(&self, source: &'b Source) -> Reading<'b>
+    where
+        'a: 'b,
+    {
+        Reading { known: self.known.clone(), ..Reading::new(source, self.folder, self.options) }
+    }
 }
 
 /// The configuration that a path means, where it is promptfoo's: a folder that holds one, or a file that looks like one.
@@ -129,7 +156,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Imported, SuiteError> {
     let format = Format::of(path).unwrap_or(Format::Yaml);
     let document = source.document(format)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut reading = Reading { source: &source, folder, options, report: Report::of(&source.name) };
+    let mut reading = Reading::new(&source, folder, options);
     let (suite, output) = reading.config(document, path)?;
     let report = reading.report;
     match report.first_obstacle().filter(|_| !options.allow_unsupported) {
@@ -156,8 +183,9 @@ impl Reading<'_> {
             }
         };
         let models = self.providers(providers)?;
-        let repeats = self.evaluate_options(&mut fields)?;
+        let of_all = self.evaluate_options(&mut fields)?;
         let output = self.output_path(&mut fields)?;
+        let derived = self.derived(&mut fields)?;
         self.others(&mut fields);
         let default = fields.take("defaultTest");
         let (tests, scenarios) = (fields.take("tests"), fields.take("scenarios"));
@@ -169,7 +197,8 @@ impl Reading<'_> {
             let note = format!("`{variable}` has no value in some tests: it is empty there, as in promptfoo");
             self.report.approximate(place, "vars", note);
         }
-        let cases = self.distinct(cases)?;
+        let mut cases = self.distinct(cases)?;
+        let repeats = restrict::repeats(cases.iter_mut().map(|case| &mut case.only), of_all);
         let first = prompts.first().cloned().unwrap_or_default();
         let suite = Suite {
             file: source.name.clone(),
@@ -180,11 +209,23 @@ impl Reading<'_> {
             cases,
             assertions: read.assertions,
             threshold: read.threshold,
+            derived,
             grader: read.grader,
+            model_only: std::mem::take(&mut self.model_only),
             repeats,
             lane: Lane::default(),
         };
         Ok((suite, output))
+    }
+
+    /// Metrics that are made of others; what is no expression is code of its own.
+    fn derived(&mut self, fields: &mut Fields<'_>) -> Result<Vec<DerivedMetric>, SuiteError> {
+        let nodes = fields.list("derivedMetrics", "a list of metrics")?.unwrap_or_default();
+        if let Some(first) = nodes.first() {
+            let note = "the expression is JavaScript here, in which ^ is the power";
+            self.report.approximate(first.place, "derivedMetrics", note);
+        }
+        derived::list(self.source, nodes)
     }
 
     /// The first path whose form is one of ours, beside the configuration.
@@ -232,7 +273,7 @@ impl Reading<'_> {
                 self.report.approximate(node.place, key, "it is about promptfoo's own files and pages");
             }
         }
-        for key in ["derivedMetrics", "tracing"] {
+        for key in ["tracing"] {
             if let Some(node) = fields.take(key) {
                 self.report.unsupported(node.place, key, "there is nothing like it here yet");
             }

@@ -21,11 +21,29 @@ const PROGRAMS: [&str; 9] = ["js", "cjs", "mjs", "ts", "cts", "mts", "py", "rb",
 const ELSEWHERE: [&str; 4] = ["exec:", "langfuse://", "portkey://", "helicone://"];
 const MEND: &str = "write a text, `file://` with a path, or a table with `raw:` and `label:`";
 
+/// A prompt and what it is called.
+struct Prompt {
+    text: String,
+    names: Vec<String>,
+}
+
+impl Prompt {
+    fn of(text: String, id: Option<&str>) -> Self {
+        let names = std::iter::once(text.clone()).chain(id.map(str::to_owned)).collect();
+        Self { text, names }
+    }
+}
+
+fn labelled(mut prompts: Vec<Prompt>, label: Option<&str>) -> Vec<Prompt> {
+    prompts.iter_mut().for_each(|prompt| prompt.names.extend(label.map(str::to_owned)));
+    prompts
+}
+
 impl Reading<'_> {
-    /// Reads the prompts, without those that are there twice.
+    /// Reads the prompts, without those that are there twice; what they are called is kept.
     pub(super) fn prompts(&mut self, node: Option<Node>) -> Result<Vec<String>, SuiteError> {
         let mut prompts = match node {
-            None => vec![DEFAULT.to_owned()],
+            None => vec![Prompt::of(DEFAULT.to_owned(), None)],
             Some(Node { place, kind: Kind::Text(text) }) => self.prompt(place, &text)?,
             Some(Node { kind: Kind::List(items), .. }) => {
                 let mut all = Vec::new();
@@ -38,15 +56,21 @@ impl Reading<'_> {
             Some(Node { kind: Kind::Table(entries), .. }) => {
                 let mut all = Vec::new();
                 for entry in entries {
-                    all.extend(self.prompt(entry.place, &entry.key)?);
+                    let label = match entry.value.kind {
+                        Kind::Text(label) => Some(label),
+                        _ => None,
+                    };
+                    all.extend(labelled(self.prompt(entry.place, &entry.key)?, label.as_deref()));
                 }
                 all
             }
             Some(node) => return Err(self.source.error(node.place, "`prompts` must be a list of prompts", MEND)),
         };
         let mut seen = std::collections::HashSet::new();
-        prompts.retain(|prompt| seen.insert(prompt.clone()));
-        Ok(prompts)
+        prompts.retain(|prompt| seen.insert(prompt.text.clone()));
+        let (texts, names) = prompts.into_iter().map(|prompt| (prompt.text, prompt.names)).unzip();
+        self.known.prompts = names;
+        Ok(texts)
     }
 
     /// Puts texts before and behind each prompt; a chat has no such places.
@@ -64,7 +88,7 @@ impl Reading<'_> {
         }
     }
 
-    fn prompt_item(&mut self, node: Node) -> Result<Vec<String>, SuiteError> {
+    fn prompt_item(&mut self, node: Node) -> Result<Vec<Prompt>, SuiteError> {
         let place = node.place;
         if let Kind::Text(text) = &node.kind {
             return self.prompt(place, text);
@@ -74,14 +98,15 @@ impl Reading<'_> {
         if let Some(config) = fields.take("config") {
             self.report.unsupported(config.place, "prompts[].config", "a prompt has no model settings of its own here");
         }
+        let label = fields.text("label")?;
         match (fields.text("raw")?, fields.text("id")?) {
-            (Some(raw), _) => Ok(vec![raw]),
-            (None, Some(id)) => self.prompt(place, &id),
+            (Some(raw), id) => Ok(labelled(vec![Prompt::of(raw, id.as_deref())], label.as_deref())),
+            (None, Some(id)) => Ok(labelled(self.prompt(place, &id)?, label.as_deref())),
             (None, None) => Err(self.source.error(place, "a prompt has neither `raw` nor `id`", MEND)),
         }
     }
 
-    fn prompt(&mut self, place: Place, text: &str) -> Result<Vec<String>, SuiteError> {
+    fn prompt(&mut self, place: Place, text: &str) -> Result<Vec<Prompt>, SuiteError> {
         if let Some(prefix) = ELSEWHERE.iter().find(|prefix| text.starts_with(**prefix)) {
             self.report.refused(place, &format!("prompts: {prefix}"), "it runs a program or fetches the prompt");
             return Ok(Vec::new());
@@ -94,11 +119,11 @@ impl Reading<'_> {
             return Ok(Vec::new());
         }
         if !is_file {
-            return Ok(vec![text.to_owned()]);
+            return Ok(vec![Prompt::of(text.to_owned(), None)]);
         }
         let mut prompts = Vec::new();
         for file in files::matching(self.source, place, self.folder, text)? {
-            prompts.extend(of_file(&file)?);
+            prompts.extend(of_file(&file)?.into_iter().map(|prompt| Prompt::of(prompt, Some(text))));
         }
         Ok(prompts)
     }

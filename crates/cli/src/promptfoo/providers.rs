@@ -9,6 +9,7 @@ use super::files::{self, FILE};
 use crate::suite::error::{Place, SuiteError};
 use crate::suite::fields::Fields;
 use crate::suite::node::{Kind, Node};
+use crate::suite::only::Only;
 
 pub(super) const MEND: &str = "name at least one, such as `providers: [ \"openai:gpt-4o-mini\" ]`";
 /// Keys of a provider.
@@ -100,6 +101,7 @@ impl Reading<'_> {
         let mut models: Vec<ModelSpec> = Vec::new();
         for item in items {
             let place = item.place;
+            (self.written, self.asked_only) = (Vec::new(), None);
             let Some(mut model) = self.provider(item)? else { continue };
             let taken = |name: &str| models.iter().any(|other| other.name() == name);
             if taken(model.name()) {
@@ -110,6 +112,12 @@ impl Reading<'_> {
                     format!("{} is there twice: results need names", model.name()),
                 );
                 model.label = free;
+            }
+            let mut names = std::mem::take(&mut self.written);
+            names.extend([model.name().to_owned(), model.id.clone()]);
+            self.known.models.push((model.name().to_owned(), names));
+            if let Some(prompts) = self.asked_only.take() {
+                self.model_only.push((model.name().to_owned(), Only { prompts: Some(prompts), ..Only::default() }));
             }
             models.push(model);
         }
@@ -136,6 +144,7 @@ impl Reading<'_> {
     }
 
     fn provider_id(&mut self, place: Place, id: &str) -> Result<Option<ModelSpec>, SuiteError> {
+        self.written.push(id.to_owned());
         if let Some(to) = self.options.providers.mapped(id) {
             return Ok(Some(ModelSpec { label: Some(id.to_owned()), ..ModelSpec::of_id(to) }));
         }
@@ -165,9 +174,12 @@ impl Reading<'_> {
         let Some(mut model) = model else { return Ok(None) };
         model.label = fields.text("label")?.or(model.label);
         model.transform = fields.text("transform")?;
-        for key in ["prompts", "env", "inputs"] {
+        if let Some(node) = fields.take("prompts") {
+            self.asked_only = Some(self.prompts_meant(node)?);
+        }
+        for key in ["env", "inputs"] {
             if let Some(node) = fields.take(key) {
-                self.report.unsupported(node.place, &format!("providers[].{key}"), "every model is asked every prompt");
+                self.report.unsupported(node.place, &format!("providers[].{key}"), "the fleet has one environment");
             }
         }
         if let Some(node) = fields.take("delay") {

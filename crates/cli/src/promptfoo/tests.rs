@@ -262,7 +262,7 @@ tests:
 
 #[test]
 fn what_can_not_be_done_stops_unless_it_may_be_left_out() {
-    let text = "prompts: [x]\nproviders: [echo, 'bedrock:claude', 'exec:rm -rf']\nextensions: [file://hook.js]\nderivedMetrics: []\ntests: [{options: {prefix: 'Q: '}, vars: {q: 1}}]";
+    let text = "prompts: [x]\nproviders: [echo, 'bedrock:claude', 'exec:rm -rf']\nextensions: [file://hook.js]\ntracing: {}\ntests: [{options: {prefix: 'Q: '}, vars: {q: 1}}]";
     let error = refused(&[("c.yaml", text)]);
     assert!(error.contains("`providers: bedrock:claude` is not supported") && error.contains("and 3 more"), "{error}");
     let options = Options { allow_unsupported: true, ..Options::default() };
@@ -378,4 +378,15 @@ fn a_kind_that_they_lack_is_code_there() {
         check.verdict(&subject).passed
     };
     assert!(passes("it is 1,000 or 18.4") && !passes("18 or 19") && !passes("none"));
+}
+
+#[test]
+fn derived_metrics_are_read_and_checked() {
+    let text = "prompts: [x]\nproviders: [echo]\ntests: [{ vars: { q: 1 }, assert: [{ type: contains, value: x, metric: hits }] }]\n";
+    let good = format!("{text}derivedMetrics: [{{ name: rate, value: 'hits / __count' }}]\n");
+    let suite = read_with(&[("c.yaml", &good)], &Options::default()).unwrap().suite;
+    assert_eq!((suite.derived[0].name.as_str(), suite.has_metrics()), ("rate", true));
+    let bad = format!("{text}derivedMetrics: [{{ name: rate, value: 'hits /' }}]\n");
+    let error = refused(&[("c.yaml", &bad)]);
+    assert!(error.contains("c.yaml:4:") && error.contains("is no expression"), "{error}");
 }

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::error::{Place, SuiteError};
 use super::fields::Fields;
 use super::json as json_text;
+use super::mapping::{self, Mapping};
 use super::node::{self, Kind, Node};
+use super::only::Only;
 use super::source::{CASES_BYTES_MAX, Format, Source};
 use super::{assertion, check};
 use crate::promptfoo::csv as table;
@@ -35,6 +37,8 @@ pub struct SuiteCase {
     pub file: Arc<str>,
     /// Where it begins.
     pub place: Place,
+    /// Which prompts and models it meets, and how often.
+    pub only: Only,
 }
 
 impl SuiteCase {
@@ -65,31 +69,31 @@ fn from_file(suite: &Source, place: Place, path: &Path) -> Result<Vec<SuiteCase>
         let message = format!("the cases file {} is neither .jsonl, .json, .yaml nor .csv", path.display());
         return Err(suite.error(place, message, "give it the extension of what it holds"));
     };
-    of_format(path, format)
+    of_format(path, format, &Mapping::default())
 }
 
-/// Reads a file of cases on its own, for a card that exists.
-pub fn load(path: &Path) -> Result<Vec<SuiteCase>, SuiteError> {
+/// Reads a file of cases on its own, for a card that exists; its columns may be called otherwise than ours.
+pub fn load(path: &Path, mapping: &Mapping) -> Result<Vec<SuiteCase>, SuiteError> {
     let format = Format::of(path).ok_or_else(|| {
         let message = "a cases file is a .jsonl, .json, .yaml or .csv file";
         SuiteError::of_file(path.display().to_string(), message, "give it the extension of what it holds")
     })?;
-    let cases = of_format(path, format)?;
+    let cases = of_format(path, format, mapping)?;
     no_duplicates(&cases)?;
     Ok(cases)
 }
 
-fn of_format(path: &Path, format: Format) -> Result<Vec<SuiteCase>, SuiteError> {
+fn of_format(path: &Path, format: Format, mapping: &Mapping) -> Result<Vec<SuiteCase>, SuiteError> {
     let source = Source::read(path, CASES_BYTES_MAX)?;
     match format {
-        Format::JsonLines => return lines(&source),
-        Format::Csv => return rows(&source),
+        Format::JsonLines => return lines(&source, mapping),
+        Format::Csv => return rows(&source, mapping),
         Format::Yaml | Format::Json => (),
     }
     let document = source.document(format)?;
     let first = document.place;
     match document.kind {
-        Kind::List(nodes) => list(&source, first, nodes),
+        Kind::List(nodes) => list(&source, first, mapped(&source, first, mapping, nodes)?),
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Table(_) => {
             let message = format!("a cases file must be a list, and this is {}", document.what());
             Err(source.error(first, message, "begin it with `[` or `- `"))
@@ -97,30 +101,57 @@ fn of_format(path: &Path, format: Format) -> Result<Vec<SuiteCase>, SuiteError> 
     }
 }
 
-fn lines(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
-    let file: Arc<str> = source.name.as_str().into();
-    let mut cases = Vec::new();
+fn lines(source: &Source, mapping: &Mapping) -> Result<Vec<SuiteCase>, SuiteError> {
+    let mut nodes = Vec::new();
     for (line, text) in (1u64..).zip(source.text.lines()) {
         if text.trim().is_empty() {
             continue;
         }
-        room_for(source, Place::line(line), cases.len() + 1)?;
+        room_for(source, Place::line(line), nodes.len() + 1)?;
         let node = json_text::parse(source, text, line)?;
         node::refuse_nul(source, &node)?;
-        cases.push(one(source, node, &file, cases.len() + 1)?);
+        nodes.push(node);
     }
-    not_empty(source, Place::default(), cases)
+    list(source, Place::default(), mapped(source, Place::default(), mapping, nodes)?)
+}
+
+/// Records with their keys as they are called here.
+fn mapped(source: &Source, place: Place, mapping: &Mapping, nodes: Vec<Node>) -> Result<Vec<Node>, SuiteError> {
+    if mapping.is_empty() {
+        return Ok(nodes);
+    }
+    known(source, place, mapping, nodes.iter().flat_map(mapping::keys))?;
+    Ok(nodes.into_iter().map(|node| mapping.record(node)).collect())
+}
+
+/// A column that nothing has is a slip of the pen.
+fn known(
+    source: &Source,
+    place: Place,
+    mapping: &Mapping,
+    columns: impl Iterator<Item = String>,
+) -> Result<(), SuiteError> {
+    let columns = columns.collect();
+    let Some(unknown) = mapping.unknown(&columns) else { return Ok(()) };
+    let there = columns.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(source.error(
+        place,
+        format!("there is no column {unknown:?}"),
+        format!("map one of those that are there: {there}"),
+    ))
 }
 
 /// A table: its columns are variables, but for these and those that begin with `__`, which are promptfoo's.
-fn rows(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
+fn rows(source: &Source, mapping: &Mapping) -> Result<Vec<SuiteCase>, SuiteError> {
     let file: Arc<str> = source.name.as_str().into();
     let mut cases = Vec::new();
-    for row in table::rows(source)? {
+    let rows = table::rows(source)?;
+    known(source, Place::default(), mapping, rows.iter().flat_map(|row| row.vars.keys().cloned()))?;
+    for row in rows {
         let (place, number) = (Place::line(row.line), cases.len() + 1);
         room_for(source, place, number)?;
         let owner = format!("case {number}");
-        let mut input = row.vars;
+        let mut input = mapping.row(row.vars);
         let mut column = |name: &str| match input.remove(name) {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
             _ => None,
@@ -144,7 +175,7 @@ fn rows(source: &Source) -> Result<Vec<SuiteCase>, SuiteError> {
         let (assertions, threshold, metadata) = (row.expected, row.threshold, row.metadata);
         let draft = CaseDraft { name, subject: None, input, expected_output, assertions, threshold, tags, metadata };
         bounded(source, place, &owner, &draft)?;
-        cases.push(SuiteCase { draft, subject, number, file: Arc::clone(&file), place });
+        cases.push(SuiteCase { draft, subject, number, file: Arc::clone(&file), place, only: Only::default() });
     }
     not_empty(source, Place::default(), cases)
 }
@@ -198,7 +229,7 @@ fn one(source: &Source, node: Node, file: &Arc<str>, number: usize) -> Result<Su
     let metadata = fields.object("metadata")?.unwrap_or_default();
     let draft = CaseDraft { metadata, tags, name, subject: None, input, expected_output, assertions, threshold };
     bounded(source, place, &owner, &draft)?;
-    Ok(SuiteCase { draft, subject, number, file: Arc::clone(file), place })
+    Ok(SuiteCase { draft, subject, number, file: Arc::clone(file), place, only: Only::default() })
 }
 
 fn subject(source: &Source, place: Place, owner: &str, name: Option<String>) -> Result<Option<String>, SuiteError> {

@@ -6,6 +6,9 @@
 pub mod error;
 pub mod card;
 pub mod cases;
+pub mod derived;
+pub mod only;
+pub mod mapping;
 mod models;
 mod assertion;
 pub(crate) mod check;
@@ -26,14 +29,17 @@ use pcs_domain::test_run::Lane;
 
 use self::card::SuiteCard;
 use self::cases::SuiteCase;
+use self::derived::DerivedMetric;
 use self::error::{Place, SuiteError};
 use self::fields::Fields;
 use self::node::{Kind, Node};
+use self::only::Only;
 use self::source::{Format, SUITE_BYTES_MAX, Source};
 
 pub(crate) use self::fields::nearest;
 
-const KEYS: [&str; 9] = ["name", "card", "models", "cases", "assertions", "threshold", "grader", "repeats", "lane"];
+const KEYS: [&str; 10] =
+    ["name", "card", "models", "cases", "assertions", "threshold", "derived_metrics", "grader", "repeats", "lane"];
 const LANES: [&str; 3] = ["hi", "std", "bulk"];
 
 /// A suite that is whole and makes sense.
@@ -55,8 +61,12 @@ pub struct Suite {
     pub assertions: Vec<Assertion>,
     /// The score from which a case without a threshold of its own passes.
     pub threshold: Option<f64>,
+    /// Metrics that are made of the named metrics of its assertions.
+    pub derived: Vec<DerivedMetric>,
     /// The model that judges where an assertion names none.
     pub grader: Option<ModelSpec>,
+    /// What models are restricted to, by their names.
+    pub model_only: Vec<(String, Only)>,
     /// How often each cell runs.
     pub repeats: u16,
     /// How important its runs are.
@@ -95,6 +105,7 @@ impl Suite {
         let assertions = fields.list("assertions", "a list of assertions")?.unwrap_or_default();
         let assertions = assertion::list(source, assertions, "the suite")?;
         let threshold = assertion::threshold(source, &mut fields, "the suite")?;
+        let derived = derived::list(source, fields.list("derived_metrics", "a list of metrics")?.unwrap_or_default())?;
         let grader = fields.take("grader").map(|node| models::one(source, node, "the grader")).transpose()?;
         let repeats = repeats(source, &mut fields)?;
         let lane = lane(source, &mut fields)?;
@@ -111,7 +122,9 @@ impl Suite {
             cases,
             assertions,
             threshold,
+            derived,
             grader,
+            model_only: Vec::new(),
             repeats,
             lane,
         };
@@ -123,6 +136,19 @@ impl Suite {
     #[must_use]
     pub fn executions(&self) -> u64 {
         executions(self.models.len(), self.cases.len(), self.repeats).saturating_mul(self.prompts.len() as u64)
+    }
+
+    /// Whether some tests or models meet only a part of the others.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        !self.model_only.is_empty() || self.cases.iter().any(|case| !case.only.is_all())
+    }
+
+    /// Whether any assertion has a metric's name.
+    #[must_use]
+    pub fn has_metrics(&self) -> bool {
+        let of_cases = self.cases.iter().flat_map(|case| &case.draft.assertions);
+        !self.derived.is_empty() || self.assertions.iter().chain(of_cases).any(|assertion| assertion.metric.is_some())
     }
 
     fn too_many(&self, source: &Source, place: Place) -> SuiteError {

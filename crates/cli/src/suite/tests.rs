@@ -7,6 +7,7 @@ use pcs_domain::limits;
 
 use super::Suite;
 use super::cases;
+use super::mapping::Mapping;
 
 const GOOD: &str = "name: Demo
 card:
@@ -101,7 +102,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
     assert_eq!(
         refused_with("assertions:\n", "assertion:\n"),
         "s.yaml:9:1: the suite has the unknown key `assertion`\n  mend: did you mean `assertions`? Known are name, card, \
-         models, cases, assertions, threshold, grader, repeats, lane"
+         models, cases, assertions, threshold, derived_metrics, grader, repeats, lane"
     );
     assert_eq!(
         refused_with("  title:", "  titel: x\n  title:"),
@@ -156,7 +157,7 @@ fn wrong_types_are_refused_where_they_stand() {
     assert_eq!(
         refused("just a text\n"),
         "s.yaml:1:1: the suite must be a table of keys and values, and this is the text \"just a text\"\n  mend: write keys \
-         such as `name:`, `card:`, `models:`, `cases:`, `assertions:`, `threshold:`, `grader:`, `repeats:`, `lane:`"
+         such as `name:`, `card:`, `models:`, `cases:`, `assertions:`, `threshold:`, `derived_metrics:`, `grader:`, `repeats:`, `lane:`"
     );
 }
 
@@ -426,8 +427,8 @@ fn a_run_that_is_too_large_is_refused() {
 fn cases_are_read_on_their_own() {
     let folder = Folder::new();
     let path = folder.write("c.yaml", "- { name: a, input: {} }\n");
-    assert_eq!(cases::load(&path).unwrap()[0].name(), "a");
-    assert!(cases::load(Path::new("c.csv")).is_err());
+    assert_eq!(cases::load(&path, &Mapping::default()).unwrap()[0].name(), "a");
+    assert!(cases::load(Path::new("c.csv"), &Mapping::default()).is_err());
 }
 
 #[test]
@@ -437,4 +438,26 @@ fn the_shipped_suites_are_good() {
     assert_eq!((gsm8k.models.len(), gsm8k.cases.len(), gsm8k.executions()), (4, 1_319, 5_276));
     let real = Suite::load(&examples.join("real-model/suite.yaml")).unwrap();
     assert_eq!(real.cases.len(), 20);
+}
+
+#[test]
+fn columns_that_are_called_otherwise_are_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = ["answer=expected_output", "question=q", "id=-", "split=tags"].map(str::to_owned);
+    let mapping = Mapping::parse(&texts).unwrap();
+    let files = [
+        ("c.csv", "id,question,answer,split,level\n1,how many?,3,test,easy\n"),
+        ("c.jsonl", r#"{"id": 1, "question": "how many?", "answer": 3, "split": "test", "level": "easy"}"#),
+        ("c.json", r#"[{"id": 1, "question": "how many?", "answer": 3, "split": "test", "level": "easy"}]"#),
+    ];
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let case = &cases::load(&path, &mapping).unwrap()[0].draft;
+        assert_eq!(serde_json::json!(case.input), serde_json::json!({ "q": "how many?", "level": "easy" }), "{name}");
+        assert_eq!((case.expected_output.as_deref(), &*case.tags), (Some("3"), &["test".to_owned()][..]), "{name}");
+        let slip = Mapping::parse(&["anwser=expected_output".to_owned()]).unwrap();
+        let error = cases::load(&path, &slip).unwrap_err().to_string();
+        assert!(error.contains("there is no column \"anwser\"") && error.contains("question"), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Prompt cards: a prompt template with its versions, labels and test cases.
 
+mod case_schema;
 mod decide;
 mod details;
 mod test_case;
@@ -12,12 +13,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::case_schema::CaseSchema;
 pub use self::decide::{Create, OnDuplicate, PromptCardCommand, PromptCardRejection, Revise};
 pub use self::test_case::{CaseDraft, DraftSubject, TestCase};
 use crate::aggregate::Aggregate;
 use crate::data_subject::Guarded;
 use crate::event::events;
 use crate::ids::{ActorId, TestCaseId};
+use crate::model::ModelSpec;
 use crate::snapshot::SnapshotFormat;
 use crate::timestamp::Timestamp;
 use crate::upcast::unchanged;
@@ -29,9 +32,11 @@ events! {
     /// What happened to a card.
     pub enum PromptCardEvent in PromptCard {
         /// The card exists, with version 1 of its prompt.
-        Created(Created) = "prompt_card.created" version 1,
+        Created(Created) = "prompt_card.created" version 2
+            formerly "prompt_card.created" version 1 with unchanged,
         /// A new version of the prompt; versions never change.
-        Revised(Revised) = "prompt_card.revised" version 1,
+        Revised(Revised) = "prompt_card.revised" version 2
+            formerly "prompt_card.revised" version 1 with unchanged,
         /// Title, description, category or metadata changed; the prompt did not.
         Described(Described) = "prompt_card.described" version 1,
         /// The card has exactly these tags.
@@ -67,7 +72,7 @@ events! {
     }
 }
 
-/// Payload of `prompt_card.created` version 1.
+/// Payload of `prompt_card.created` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Created {
     /// 1 to 255 characters.
@@ -76,6 +81,9 @@ pub struct Created {
     pub description: String,
     /// The template of version 1.
     pub prompt: String,
+    /// The model that version 1 is written for, with its parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSpec>,
     /// At most 100 characters; empty for none.
     pub category: String,
     /// Sorted, without duplicates.
@@ -88,13 +96,16 @@ pub struct Created {
     pub created_by: ActorId,
 }
 
-/// Payload of `prompt_card.revised` version 1.
+/// Payload of `prompt_card.revised` version 2.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Revised {
     /// The number of the new version: one more than the last.
     pub version: u32,
     /// The template.
     pub prompt: String,
+    /// The model that it is written for, with its parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSpec>,
     /// Why it changed, in the author's words.
     pub message: String,
     /// Who changed it.
@@ -142,25 +153,6 @@ pub struct Unlabelled {
 pub struct SchemaChanged {
     /// What cases have to look like from now on.
     pub schema: CaseSchema,
-}
-
-/// What the cases of a card have to look like; anything fits what is absent.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct CaseSchema {
-    /// A JSON Schema of the input, as one object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Map<String, Value>>,
-    /// A JSON Schema of the expected output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_output: Option<Map<String, Value>>,
-}
-
-impl CaseSchema {
-    /// Whether anything fits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.input.is_none() && self.expected_output.is_none()
-    }
 }
 
 /// Payload of `prompt_card.label_protected` version 1.
@@ -250,6 +242,9 @@ pub struct Card {
     pub is_public: bool,
     /// The templates by version, from 1 without gaps.
     pub prompts: BTreeMap<u32, String>,
+    /// The models that versions are written for, by version; some have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<u32, ModelSpec>,
     /// The labels and the versions they point to.
     pub labels: BTreeMap<String, u32>,
     /// The labels that not everybody may move; a version need not have them.
@@ -284,6 +279,7 @@ impl Card {
             metadata: event.metadata,
             is_public: event.is_public,
             prompts: BTreeMap::from([(1, event.prompt)]),
+            models: event.model.into_iter().map(|model| (1, model)).collect(),
             labels: BTreeMap::new(),
             protected_labels: BTreeSet::new(),
             schema: CaseSchema::default(),
@@ -311,6 +307,7 @@ impl Card {
         match event {
             PromptCardEvent::Revised(e) => {
                 self.prompts.insert(e.version, e.prompt);
+                self.models.extend(e.model.map(|model| (e.version, model)));
             }
             PromptCardEvent::Described(e) => {
                 self.title = e.title;

@@ -9,6 +9,7 @@ use crate::event::{DecodeError, EventSet};
 use crate::given::{Chance, Given, given, stored};
 use crate::ids::PromptCardId;
 use crate::limits;
+use crate::model::ModelSpec;
 use PromptCardCommand as Command;
 use PromptCardEvent as Event;
 
@@ -20,6 +21,7 @@ fn create() -> Create {
         title: "Sums".into(),
         description: "Adds.".into(),
         prompt: "{{a}} + {{b}}?".into(),
+        model: None,
         category: "math".into(),
         tags: vec!["b".into(), "a".into(), " b ".into()],
         metadata: map(json!({ "owner": "core" })),
@@ -29,9 +31,9 @@ fn create() -> Create {
 }
 
 fn created() -> Event {
-    let Create { title, description, prompt, category, metadata, is_public, created_by, .. } = create();
+    let Create { title, description, prompt, model, category, metadata, is_public, created_by, .. } = create();
     let tags = vec!["a".into(), "b".into()];
-    Event::Created(Created { title, description, prompt, category, tags, metadata, is_public, created_by })
+    Event::Created(Created { title, description, prompt, model, category, tags, metadata, is_public, created_by })
 }
 
 fn archived() -> Event {
@@ -42,6 +44,7 @@ fn revise() -> Revise {
     let message = "why".to_owned();
     Revise {
         prompt: None,
+        model: None,
         title: None,
         description: None,
         category: None,
@@ -54,7 +57,7 @@ fn revise() -> Revise {
 }
 
 fn revised(version: u32, prompt: &str) -> Event {
-    Event::Revised(Revised { version, prompt: prompt.into(), message: "why".into(), author: AUTHOR })
+    Event::Revised(Revised { version, prompt: prompt.into(), model: None, message: "why".into(), author: AUTHOR })
 }
 
 fn map(value: Value) -> Map<String, Value> {
@@ -498,7 +501,7 @@ fn cases_are_removed_and_may_come_back() {
 
 #[test]
 fn what_is_not_of_this_build_is_not_read() {
-    assert!(matches!(Event::decode("prompt_card.created", 2, "{}"), Err(DecodeError::UnknownType { version: 2, .. })));
+    assert!(matches!(Event::decode("prompt_card.created", 3, "{}"), Err(DecodeError::UnknownType { version: 3, .. })));
     assert!(matches!(Event::decode("prompt_card.vanished", 1, "{}"), Err(DecodeError::UnknownType { .. })));
     assert!(matches!(Event::decode("prompt_card.created", 1, "{}"), Err(DecodeError::Payload { .. })));
 }
@@ -665,4 +668,26 @@ fn another_fold_of_the_same_history_has_another_number() {
         r#""case_order":["cfffc6e3-cb82-50d9-b44c-bb5fb57ccb57"]}}"#,
     );
     assert_eq!((SNAPSHOT_FOLD, text.as_str()), (2, expected), "raise SNAPSHOT_FOLD where `evolve` folds otherwise");
+}
+
+#[test]
+fn a_version_keeps_the_model_that_it_is_written_for() {
+    let small = ModelSpec::of_id("openai:small");
+    let with = |model: Option<Option<ModelSpec>>, prompt: Option<&str>| {
+        Command::Revise(Revise { model, prompt: prompt.map(str::to_owned), ..revise() })
+    };
+    let (events, card) = active().when(with(Some(Some(small.clone())), None)).events();
+    let [Event::Revised(first)] = &events[..] else { panic!("another model is another version: {events:?}") };
+    assert_eq!((first.version, first.model.as_ref()), (2, Some(&small)));
+    // The next version is written for the same model, unless somebody says otherwise.
+    let (events, card) = card.when(with(None, Some("other"))).events();
+    let [Event::Revised(second)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((second.version, second.model.as_ref()), (3, Some(&small)));
+    let card = card.when(with(Some(Some(small.clone())), Some("other"))).nothing();
+    let (events, card) = card.when(with(Some(None), None)).events();
+    let [Event::Revised(third)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((third.version, third.model.as_ref()), (4, None));
+    let state = card.state();
+    let models = &state.card().unwrap().models;
+    assert_eq!(models.keys().copied().collect::<Vec<_>>(), [2, 3]);
 }

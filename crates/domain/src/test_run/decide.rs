@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CancelCause, Cancelled, Completed, Requested, RunTotals, TestRun, TestRunEvent as Event};
+use super::{CancelCause, Cancelled, Completed, Requested, RunTotals, Skips, TestRun, TestRunEvent as Event};
 use crate::aggregate::RejectionCode;
 use crate::ids::{ActorId, TestCaseId};
 use crate::limits;
@@ -40,6 +40,12 @@ pub enum TestRunRejection {
     /// The run has ended.
     #[error("the run has already completed")]
     AlreadyCompleted,
+    /// What is left out is not there.
+    #[error("the run has no {what}, of which cells are to be left out")]
+    SkipOfNothing {
+        /// What the run lacks.
+        what: String,
+    },
     /// A part of the matrix is empty.
     #[error("the run has no {part}: a run needs at least one version, model, case and repeat")]
     EmptyMatrix {
@@ -109,6 +115,7 @@ impl RejectionCode for TestRunRejection {
             Self::NotFound => "run_not_found",
             Self::AlreadyExists => "run_already_exists",
             Self::AlreadyCompleted => "run_already_completed",
+            Self::SkipOfNothing { .. } => "invalid_skip",
             Self::EmptyMatrix { .. } => "empty_matrix",
             Self::TooMany { .. } => "too_many_items",
             Self::DuplicateModel { .. } => "duplicate_model",
@@ -157,7 +164,21 @@ fn requested(mut request: Requested) -> Decision {
         }
     }
     // Checked above to be small enough: 50 x 50 x 50,000 x 1,000 is far below 2^64.
-    let matrix: u64 = parts.iter().map(|(_, count, _)| count).product();
+    let mut matrix: u64 = parts.iter().map(|(_, count, _)| count).product();
+    if !request.skips.is_empty() {
+        let (count, max) = (request.skips.len() as u64, limits::RUN_SKIPS_MAX as u64);
+        if count > max {
+            return Err(TestRunRejection::TooMany { part: "skips", count, max });
+        }
+        let skips = Skips::of(&request.skips);
+        if let Some(what) = skips.stranger(&request) {
+            return Err(TestRunRejection::SkipOfNothing { what });
+        }
+        matrix = skips.executions(&request);
+        if matrix == 0 {
+            return Err(TestRunRejection::EmptyMatrix { part: "cells that are not left out" });
+        }
+    }
     // How much another run left undone is not in its matrix; whoever asks has counted it.
     request.executions = if request.retry.is_some() { request.executions.min(matrix) } else { matrix };
     if request.executions > limits::RUN_EXECUTIONS_MAX {

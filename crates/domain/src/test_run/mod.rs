@@ -1,6 +1,7 @@
 //! Test runs: versions x models x cases x repeats of one card, from the request to the last result.
 
 mod decide;
+mod skip;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::decide::{TestRunCommand, TestRunRejection};
+pub use self::skip::{Skip, Skips};
 pub use self::template::RunTemplate;
 use crate::aggregate::Aggregate;
 use crate::assertion::Assertion;
@@ -26,9 +28,10 @@ events! {
     #[expect(clippy::large_enum_variant, reason = "few events are of runs, and one is moved once")]
     pub enum TestRunEvent in TestRun {
         /// Somebody asked for the run; its executions follow from this event and the card's history.
-        Requested(Requested) = "test_run.requested" version 3
+        Requested(Requested) = "test_run.requested" version 4
             formerly "test_run.requested" version 1 with unchanged
-            formerly "test_run.requested" version 2 with unchanged,
+            formerly "test_run.requested" version 2 with unchanged
+            formerly "test_run.requested" version 3 with unchanged,
         /// Somebody stopped it, or the system gave it up; executions without a result will not get one.
         Cancelled(Cancelled) = "test_run.cancelled" version 3
             formerly "test_run.cancelled" version 1 with nobody_for_nil
@@ -38,7 +41,7 @@ events! {
     }
 }
 
-/// Payload of `test_run.requested` version 3.
+/// Payload of `test_run.requested` version 4.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Requested {
     /// How people call the run; may be empty.
@@ -70,7 +73,11 @@ pub struct Requested {
     /// The other cards' prompts that the run's prompts include, as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<Partial>,
-    /// How many executions there are: versions x models x cases x repeats; at most so many where it is a retry.
+    /// Cells that are left out of the matrix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
+    /// How many executions there are: versions x models x cases x repeats, less those that are left out; at most so many
+    /// where it is a retry.
     pub executions: u64,
     /// How important the run is beside others.
     pub lane: Lane,

@@ -24,6 +24,7 @@ pub struct RunTemplate {
     /// Labels of further versions; `latest` is the newest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    // Where there are none, it is the one that the versions are written for; the words are a released schema.
     /// The models.
     pub models: Vec<ModelSpec>,
     /// The cases; all of the card's where it is absent.
@@ -73,12 +74,13 @@ impl RunTemplate {
                 ids.len()
             }
         };
+        let versions = versions(card, self.versions.clone(), &self.labels)?;
         Ok(Requested {
             name: self.name.clone(),
             card_id: self.card_id,
             card_revision,
-            versions: versions(card, self.versions.clone(), &self.labels)?,
-            models: self.models.clone(),
+            models: if self.models.is_empty() { own_model(card, &versions)? } else { self.models.clone() },
+            versions,
             case_ids: self.case_ids.clone(),
             cases: u32::try_from(cases).unwrap_or(u32::MAX),
             repeats: self.repeats,
@@ -87,6 +89,7 @@ impl RunTemplate {
             grader: self.grader.clone(),
             // Whoever knows other cards looks for them.
             partials: Vec::new(),
+            skips: Vec::new(),
             // The decision counts them.
             executions: 0,
             lane: self.lane,
@@ -97,6 +100,19 @@ impl RunTemplate {
             source: None,
         })
     }
+}
+
+/// The one model that the versions are written for.
+fn own_model(card: &Card, versions: &[u32]) -> Result<Vec<ModelSpec>, PromptCardRejection> {
+    let mut own: Option<&ModelSpec> = None;
+    for version in versions {
+        let model = card.models.get(version).ok_or(PromptCardRejection::NoModel { version: *version })?;
+        if own.is_some_and(|own| own != model) {
+            return Err(PromptCardRejection::OtherModel { version: *version });
+        }
+        own = Some(model);
+    }
+    Ok(own.cloned().into_iter().collect())
 }
 
 /// Named versions, then those of labels that are not named yet; the newest where none is named.

@@ -20,6 +20,7 @@ fn request() -> Requested {
     Requested {
         grader: None,
         partials: Vec::new(),
+        skips: Vec::new(),
         name: "nightly".into(),
         card_id: PromptCardId(Uuid::from_u128(7)),
         card_revision: 9,
@@ -237,4 +238,34 @@ fn a_cancellation_of_the_first_version_names_nobody_where_the_system_gave_up() {
     assert_eq!(read(&ACTOR.0.to_string()), cancelled());
     let given_up = Cancelled { reason: "enough".into(), cancelled_by: None, cause: CancelCause::Asked };
     assert_eq!(read("00000000-0000-0000-0000-000000000000"), Event::Cancelled(given_up));
+}
+
+#[test]
+fn what_is_left_out_is_not_counted() {
+    let case = |number: u128| TestCaseId(Uuid::from_u128(number));
+    let skip = |case_ids: Vec<TestCaseId>, versions: &[u32], models: &[&str], from_repeat: u16| Skip {
+        case_ids,
+        versions: versions.to_vec(),
+        models: models.iter().map(|model| (*model).to_owned()).collect(),
+        from_repeat,
+    };
+    let skips = vec![
+        skip(vec![case(1)], &[], &["echo"], 0),
+        skip(vec![case(1), case(2)], &[], &[], 1),
+        skip(Vec::new(), &[2], &["openai:gpt-4o-mini"], 0),
+    ];
+    let with = |skips: Vec<Skip>| Command::Request(Box::new(Requested { skips, ..request() }));
+    // Case 1: version 1 of the other model once. Case 2: once for each of three arms. Case 3: three arms, four times.
+    let requested = Requested { skips: skips.clone(), executions: 1 + 3 + 12, ..request() };
+    absent().when(with(skips.clone())).then([Event::Requested(requested.clone())]);
+    let left = Skips::of(&skips);
+    assert_eq!(left.repeats(Some(case(1)), (1, "echo"), 4), 0);
+    assert_eq!(left.repeats(Some(case(9)), (1, "echo"), 4), 4);
+    absent().when(with(vec![skip(Vec::new(), &[], &[], 0)])).refused("empty_matrix");
+    for stranger in [skip(Vec::new(), &[3], &[], 0), skip(Vec::new(), &[], &["nobody"], 0)] {
+        absent().when(with(vec![stranger])).refused("invalid_skip");
+    }
+    let named = Requested { case_ids: Some(vec![case(1), case(2), case(3)]), ..request() };
+    let stranger = Requested { skips: vec![skip(vec![case(4)], &[], &[], 0)], ..named };
+    absent().when(Command::Request(Box::new(stranger))).refused("invalid_skip");
 }

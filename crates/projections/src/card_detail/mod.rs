@@ -8,6 +8,7 @@ use pcs_domain::assertion::Assertion;
 use pcs_domain::data_subject::Subject;
 use pcs_domain::execution::ExecutionEvent;
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{PromptCardEvent, TestCase};
 use pcs_domain::test_run::TestRunEvent;
 use pcs_domain::{Category, DomainEvent, EventType, Timestamp};
@@ -78,6 +79,7 @@ struct SavedVersion<'a> {
     card_id: PromptCardId,
     version: u32,
     prompt: &'a str,
+    model: Option<&'a ModelSpec>,
     message: &'a str,
     author: ActorId,
     created_at: Timestamp,
@@ -135,14 +137,19 @@ impl<'a> Changes<'a> {
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
             | DomainEvent::Regrade(_)
+            | DomainEvent::Review(_)
             | DomainEvent::Unread(_) => (),
         }
     }
 
     fn fold_card(&mut self, recorded: &'a Recorded, event: &'a PromptCardEvent) {
         match event {
-            PromptCardEvent::Created(e) => self.add_version(recorded, 1, &e.prompt, "", e.created_by),
-            PromptCardEvent::Revised(e) => self.add_version(recorded, e.version, &e.prompt, &e.message, e.author),
+            PromptCardEvent::Created(e) => {
+                self.add_version(recorded, 1, (&e.prompt, e.model.as_ref()), "", e.created_by);
+            }
+            PromptCardEvent::Revised(e) => {
+                self.add_version(recorded, e.version, (&e.prompt, e.model.as_ref()), &e.message, e.author);
+            }
             PromptCardEvent::CasesAdded(e) => {
                 for (index, case) in e.cases.iter().enumerate() {
                     self.put_case(recorded, index, case, true);
@@ -165,12 +172,20 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn add_version(&mut self, recorded: &Recorded, version: u32, prompt: &'a str, message: &'a str, author: ActorId) {
+    fn add_version(
+        &mut self,
+        recorded: &Recorded,
+        version: u32,
+        (prompt, model): (&'a str, Option<&'a ModelSpec>),
+        message: &'a str,
+        author: ActorId,
+    ) {
         self.versions.push(SavedVersion {
             tenant_id: recorded.tenant,
             card_id: PromptCardId(recorded.stream_id),
             version,
             prompt,
+            model,
             message,
             author,
             created_at: recorded.recorded_at,
@@ -216,9 +231,9 @@ impl<'a> Changes<'a> {
     async fn save(self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
         for array in storable::json_arrays(&self.versions)? {
             sqlx::query(
-                "insert into card_version (tenant_id, card_id, version, prompt, message, author, created_at)
-                 select tenant_id, card_id, version, prompt, message, author, created_at
-                 from jsonb_to_recordset($1::jsonb) as r (tenant_id int, card_id uuid, version bigint, prompt text,
+                "insert into card_version (tenant_id, card_id, version, prompt, model, message, author, created_at)
+                 select tenant_id, card_id, version, prompt, nullif(model, 'null'), message, author, created_at
+                 from jsonb_to_recordset($1::jsonb) as r (tenant_id int, card_id uuid, version bigint, prompt text, model jsonb,
                                                           message text, author uuid, created_at timestamptz)
                  on conflict (tenant_id, card_id, version) do nothing",
             )

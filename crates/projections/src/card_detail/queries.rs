@@ -6,6 +6,7 @@ use pcs_domain::Timestamp;
 use pcs_domain::assertion::Assertion;
 use pcs_domain::data_subject::{Guarded, Subject};
 use pcs_domain::ids::{ActorId, PromptCardId, TenantId, TestCaseId};
+use pcs_domain::model::ModelSpec;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
@@ -23,6 +24,8 @@ pub struct VersionRow {
     pub version: u32,
     /// The template.
     pub prompt: String,
+    /// The model that it is written for, with its parameters.
+    pub model: Option<ModelSpec>,
     /// Why it was made, in the author's words; may be empty.
     pub message: String,
     /// Who made it.
@@ -36,6 +39,7 @@ impl FromRow<'_, PgRow> for VersionRow {
         Ok(Self {
             version: row::number(row, "version")?,
             prompt: row.try_get("prompt")?,
+            model: row::json_opt(row, "model")?,
             message: row.try_get("message")?,
             author: row::id(row, "author", ActorId)?,
             created_at: row::timestamp(row, "created_at")?,
@@ -133,7 +137,7 @@ pub(crate) async fn versions_in<C: DerefMut<Target = PgConnection>>(
 ) -> Result<Page<VersionRow>, ReadError> {
     let after = cursor.map(|cursor| List::Versions.number(cursor)).transpose()?;
     let rows: Vec<VersionRow> = sqlx::query_as(reader.sql(
-        "select version, prompt, message, author, created_at from read.card_version
+        "select version, prompt, model, message, author, created_at from read.card_version
          where tenant_id = $1 and card_id = $2 and version > $3 order by version limit $4",
     ))
     .bind(tenant.0)
@@ -165,7 +169,7 @@ pub(crate) async fn version_in<C: DerefMut<Target = PgConnection>>(
     version: u32,
 ) -> Result<Option<VersionRow>, ReadError> {
     let row = sqlx::query_as(reader.sql(
-        "select version, prompt, message, author, created_at from read.card_version
+        "select version, prompt, model, message, author, created_at from read.card_version
          where tenant_id = $1 and card_id = $2 and version = $3",
     ))
     .bind(tenant.0)

@@ -83,6 +83,7 @@ fn card_event(recorded: &Recorded) -> Option<&PromptCardEvent> {
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
         | DomainEvent::Regrade(_)
+        | DomainEvent::Review(_)
         | DomainEvent::Unread(_) => None,
     }
 }
@@ -223,6 +224,7 @@ mod tests {
             PromptCardEvent::Revised(Revised {
                 version: 2,
                 prompt: "two".to_owned(),
+                model: None,
                 message: String::new(),
                 author: actor(),
             }),

@@ -19,6 +19,7 @@ fn case(version: u32, model: &str, id: u128, answered: u64, passed: u64) -> Case
         answered,
         passed,
         errors: 0,
+        overridden: 0,
         score: sums,
         latency_ms,
         cost_micro_usd: Sums::default(),
@@ -31,12 +32,16 @@ fn run(version: u32, model: &str, passing: u128) -> CountedRun {
     CountedRun { cases, metrics: Vec::new() }
 }
 
+fn side(number: u128, counted: &CountedRun, wanted: Wanted) -> Side {
+    Side { run_id: TestRunId(Uuid::from_u128(number)), counted: counted.clone(), wanted }
+}
+
 fn any() -> Wanted {
     Wanted::default()
 }
 
 fn compared(baseline: &CountedRun, candidate: &CountedRun) -> Vec<ArmComparison> {
-    compare_runs((baseline, &any()), (candidate, &any()), false, 0.05).unwrap()
+    compare_runs(&side(1, baseline, any()), &[side(2, candidate, any())], 0.05).unwrap()
 }
 
 #[test]
@@ -61,17 +66,33 @@ fn models_are_compared_with_their_like_by_their_newest_versions() {
     assert_eq!((&*arms[0].baseline.model, arms[0].baseline.version), ("a", 2));
     let chosen = Wanted { model: Some("c".to_owned()), version: None };
     let older = Wanted { model: Some("a".to_owned()), version: Some(1) };
-    let arms = compare_runs((&baseline, &older), (&candidate, &chosen), false, 0.05).unwrap();
+    let arms = compare_runs(&side(1, &baseline, older), &[side(2, &candidate, chosen.clone())], 0.05).unwrap();
     assert_eq!((arms[0].baseline.version, &*arms[0].candidate.model), (1, "c"));
-    let neither = compare_runs((&baseline, &any()), (&candidate, &chosen), false, 0.05);
+    let neither = compare_runs(&side(1, &baseline, any()), &[side(2, &candidate, chosen)], 0.05);
     assert_eq!(neither, Err(CannotPair::NoCommonModel));
+}
+
+#[test]
+fn runs_that_are_compared_at_once_pay_for_being_many() {
+    let baseline = run(1, "m", 20);
+    // Seven of twenty cases are worse: hardly by chance, alone.
+    let mut worse = run(1, "m", 20);
+    worse.cases.iter_mut().take(7).for_each(|case| case.passed = 0);
+    let alone = compare_runs(&side(1, &baseline, any()), &[side(2, &worse, any())], 0.05).unwrap();
+    assert_eq!(alone[0].verdict, Verdict::Regressed);
+    let mut many = vec![side(2, &worse, any())];
+    many.extend((3..12).map(|number| side(number, &baseline, any())));
+    let compared = compare_runs(&side(1, &baseline, any()), &many, 0.05).unwrap();
+    assert_eq!((compared.len(), compared[0].run_id), (10, TestRunId(Uuid::from_u128(2))));
+    assert!(compared[0].metrics[0].p_adjusted > alone[0].metrics[0].p_adjusted);
+    assert_ne!(compared[0].verdict, Verdict::Regressed);
 }
 
 #[test]
 fn a_run_is_not_compared_with_itself() {
     let one = run(1, "a", 5);
-    assert_eq!(compare_runs((&one, &any()), (&one, &any()), true, 0.05), Err(CannotPair::Itself));
-    let none = compare_runs((&CountedRun::default(), &any()), (&one, &any()), false, 0.05);
+    assert_eq!(compare_runs(&side(1, &one, any()), &[side(1, &one, any())], 0.05), Err(CannotPair::Itself));
+    let none = compare_runs(&side(1, &CountedRun::default(), any()), &[side(2, &one, any())], 0.05);
     assert_eq!(none, Err(CannotPair::NoResults { side: "baseline" }));
 }
 

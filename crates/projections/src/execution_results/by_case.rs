@@ -41,6 +41,8 @@ pub struct CaseResults {
     pub passed: u64,
     /// Repeats without an answer.
     pub errors: u64,
+    /// Repeats whose recorded verdict a person overrode.
+    pub overridden: u64,
     /// Scores of the answers.
     pub score: Sums,
     /// Milliseconds until the answers.
@@ -81,6 +83,7 @@ impl FromRow<'_, PgRow> for CaseResults {
             answered: row::number(row, "answered")?,
             passed: row::number(row, "passed")?,
             errors: row::number(row, "errors")?,
+            overridden: row::number(row, "overridden")?,
             score: sums(row, ["answered", "score_sum", "score_squares"])?,
             latency_ms: sums(row, ["latencies", "latency_sum", "latency_squares"])?,
             cost_micro_usd: sums(row, ["costs", "cost_sum", "cost_squares"])?,
@@ -100,22 +103,30 @@ impl FromRow<'_, PgRow> for MetricResults {
     }
 }
 
-/// A run's results by version, model and case, in this order.
+/// A run's results up to a position of the log by version, model and case, in this order.
 ///
 /// # Errors
 /// Where the database does not answer.
-pub async fn by_case(pool: &PgPool, tenant: TenantId, run: TestRunId) -> Result<Vec<CaseResults>, ReadError> {
+pub async fn by_case(
+    pool: &PgPool,
+    (tenant, run): (TenantId, TestRunId),
+    up_to: i64,
+) -> Result<Vec<CaseResults>, ReadError> {
     let mut reader = Reader::living(pool).await?;
     let query = sqlx::query_as(reader.sql(include_str!("../../queries/results_by_case.sql")));
-    Ok(query.persistent(false).bind(tenant.0).bind(run.0).fetch_all(reader.connection()).await?)
+    Ok(query.persistent(false).bind(tenant.0).bind(run.0).bind(up_to).fetch_all(reader.connection()).await?)
 }
 
-/// The scores of a run's metrics, by metric, version, model and case.
+/// The scores of a run's metrics up to a position of the log, by metric, version, model and case.
 ///
 /// # Errors
 /// Where the database does not answer.
-pub async fn metrics_by_case(pool: &PgPool, tenant: TenantId, run: TestRunId) -> Result<Vec<MetricResults>, ReadError> {
+pub async fn metrics_by_case(
+    pool: &PgPool,
+    (tenant, run): (TenantId, TestRunId),
+    up_to: i64,
+) -> Result<Vec<MetricResults>, ReadError> {
     let mut reader = Reader::living(pool).await?;
     let query = sqlx::query_as(reader.sql(include_str!("../../queries/metrics_by_case.sql")));
-    Ok(query.persistent(false).bind(tenant.0).bind(run.0).fetch_all(reader.connection()).await?)
+    Ok(query.persistent(false).bind(tenant.0).bind(run.0).bind(up_to).fetch_all(reader.connection()).await?)
 }

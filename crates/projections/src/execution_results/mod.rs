@@ -1,5 +1,6 @@
 //! `execution_results.v1`: the one result of each execution, and each attempt that failed.
 
+mod answers;
 mod by_case;
 mod certified;
 mod load;
@@ -18,10 +19,11 @@ use pcs_store::Recorded;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
+pub use self::answers::{AnswerFilter, answer_ids, card_of};
 pub use self::by_case::{CaseResults, MetricResults, Sums, by_case, metrics_by_case};
 pub use self::certified::certified;
 pub use self::queries::{
-    Attempt, ExecutionDetail, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
+    Attempt, ExecutionDetail, Override, ResultError, ResultFilter, ResultRow, ResultStatus, attempts, by_id, page,
 };
 pub(crate) use self::queries::{by_id_in, page_in};
 use crate::{BoxFuture, Projection, ProjectionError, storable, subject};
@@ -166,6 +168,7 @@ impl<'a> Added<'a> {
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
             | DomainEvent::Regrade(_)
+            | DomainEvent::Review(_)
             | DomainEvent::Unread(_) => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::ops::DerefMut;
 
 use pcs_domain::Timestamp;
 use pcs_domain::data_subject::{Guarded, Subject};
-use pcs_domain::ids::{ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
+use pcs_domain::ids::{ActorId, ExecutionId, PromptCardId, TenantId, TestCaseId, TestRunId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
@@ -98,6 +98,22 @@ pub struct ResultRow {
     pub cached: bool,
     /// The place of its event in the log; also where the next page begins.
     pub position: i64,
+    /// The verdict of a person that takes the place of the recorded one.
+    #[serde(rename = "override")]
+    pub overridden: Option<Override>,
+}
+
+/// A person's verdict in the place of the recorded one.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Override {
+    /// Whether the answer passes.
+    pub passed: bool,
+    /// Why, in their words.
+    pub reason: String,
+    /// Who says so.
+    pub by: ActorId,
+    /// When they said it.
+    pub at: Timestamp,
 }
 
 /// Why an execution has no output.
@@ -249,8 +265,19 @@ impl FromRow<'_, PgRow> for ResultRow {
             grader: row.try_get("grader")?,
             cached: row.try_get("cached")?,
             position: row.try_get("position")?,
+            overridden: overridden(row)?,
         })
     }
+}
+
+fn overridden(row: &PgRow) -> Result<Option<Override>, sqlx::Error> {
+    let Some(passed) = row.try_get("override_passed")? else { return Ok(None) };
+    Ok(Some(Override {
+        passed,
+        reason: row.try_get("override_reason")?,
+        by: row::id(row, "overridden_by", ActorId)?,
+        at: row::timestamp(row, "overridden_at")?,
+    }))
 }
 
 impl FromRow<'_, PgRow> for Attempt {
@@ -301,6 +328,7 @@ pub(crate) async fn page_in<C: DerefMut<Target = PgConnection>>(
         .bind(filter.case_id.map(|case| case.0))
         .bind(page::len(limit) + 1)
         .bind(filter.up_to)
+        .bind(filter.up_to.unwrap_or(i64::MAX))
         .fetch_all(reader.connection())
         .await?;
     Ok(Page::new(rows, limit, |result| List::Results.after_number(result.position)))
@@ -326,6 +354,7 @@ pub(crate) async fn by_id_in<C: DerefMut<Target = PgConnection>>(
     let result: Option<ResultRow> = sqlx::query_as(reader.sql(include_str!("../../queries/result_by_id.sql")))
         .bind(tenant.0)
         .bind(execution.0)
+        .bind(reader.up_to())
         .fetch_optional(reader.connection())
         .await?;
     let Some(result) = result else { return Ok(None) };

@@ -70,6 +70,7 @@ fn job_event(recorded: &Recorded) -> Option<&JobEvent> {
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
         | DomainEvent::Regrade(_)
+        | DomainEvent::Review(_)
         | DomainEvent::Unread(_) => None,
     }
 }

@@ -73,6 +73,7 @@ fn event_of(recorded: &Recorded) -> Option<&RegradeEvent> {
         | DomainEvent::JobPolicy(_)
         | DomainEvent::Schedule(_)
         | DomainEvent::Job(_)
+        | DomainEvent::Review(_)
         | DomainEvent::Unread(_) => None,
     }
 }

@@ -19,7 +19,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use self::past::count_past;
-pub use self::queries::{Latency, ModelSummary, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
+pub use self::queries::{Latency, ModelSummary, Overrides, Run, RunFilter, RunStatus, Tokens, Totals, by_id, page};
 pub(crate) use self::queries::{add_models, by_id_in, rows_in};
 pub use self::usage::{VersionUsage, versions_of_runs, versions_run};
 use crate::{BoxFuture, Projection, ProjectionError, storable};
@@ -66,6 +66,7 @@ impl Projection for RunSummary {
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
             | DomainEvent::Regrade(_)
+            | DomainEvent::Review(_)
             | DomainEvent::Unread(_) => recorded.stream_id,
         }
     }
@@ -156,6 +157,7 @@ impl<'a> Changes<'a> {
             | DomainEvent::Schedule(_)
             | DomainEvent::Job(_)
             | DomainEvent::Regrade(_)
+            | DomainEvent::Review(_)
             | DomainEvent::Unread(_) => (),
         }
     }

@@ -89,6 +89,8 @@ pub struct Run {
     pub commit: Option<String>,
     /// The counts of all models together.
     pub totals: Totals,
+    /// What people made of recorded verdicts; the counts are of what was recorded.
+    pub overrides: Overrides,
     /// The counts of each model, in the order of `models`.
     pub by_model: Vec<ModelSummary>,
 }
@@ -106,6 +108,15 @@ pub struct Totals {
     pub failed: i64,
     /// They have no output.
     pub errors: i64,
+}
+
+/// Recorded verdicts in whose place people put others.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Overrides {
+    /// Answers that failed, and pass by a person's verdict.
+    pub to_passed: i64,
+    /// Answers that passed, and fail by a person's verdict.
+    pub to_failed: i64,
 }
 
 /// What one model of a run did so far.
@@ -179,6 +190,7 @@ impl FromRow<'_, PgRow> for Run {
             branch: row.try_get("branch")?,
             commit: row.try_get("commit_id")?,
             totals: Totals { planned: row.try_get("planned")?, ..Totals::default() },
+            overrides: Overrides::default(),
             by_model: Vec::new(),
         })
     }
@@ -293,7 +305,9 @@ pub(crate) async fn add_models<C: DerefMut<Target = PgConnection>>(
         let latency_ms = percentiles.get(&(run_id, row.try_get("ordinal")?)).copied().unwrap_or_default();
         models.entry(run_id).or_default().push(ModelSummary::of(&row, latency_ms)?);
     }
+    let overrides = overrides(reader, tenant, &ids).await?;
     for run in runs {
+        run.overrides = overrides.get(&run.id.0).copied().unwrap_or_default();
         run.by_model = models.remove(&run.id.0).unwrap_or_default();
         for model in &run.by_model {
             run.totals.executions += model.executions;
@@ -303,6 +317,27 @@ pub(crate) async fn add_models<C: DerefMut<Target = PgConnection>>(
         }
     }
     Ok(())
+}
+
+async fn overrides<C: DerefMut<Target = PgConnection>>(
+    reader: &mut Reader<C>,
+    tenant: TenantId,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Overrides>, sqlx::Error> {
+    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(reader.sql(
+        "select run_id, count(*) filter (where passed and not passed_before),
+                count(*) filter (where passed_before and not passed)
+         from read.verdict_override
+         where tenant_id = $1 and run_id = any($2::uuid[])
+           and position <= $3 and (until_position is null or until_position > $3)
+         group by run_id",
+    ))
+    .bind(tenant.0)
+    .bind(ids)
+    .bind(reader.up_to())
+    .fetch_all(reader.connection())
+    .await?;
+    Ok(rows.into_iter().map(|(run, to_passed, to_failed)| (run, Overrides { to_passed, to_failed })).collect())
 }
 
 async fn percentiles<C: DerefMut<Target = PgConnection>>(

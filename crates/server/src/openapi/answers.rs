@@ -57,6 +57,9 @@ pub(crate) struct CardDoc {
 pub(crate) struct VersionDoc {
     version: u32,
     prompt: String,
+    /// The model that it is written for, with its parameters.
+    #[schema(required)]
+    model: Option<ModelSpecDoc>,
     message: String,
     author: Uuid,
     #[schema(format = DateTime)]
@@ -73,6 +76,9 @@ pub(crate) struct PromptDoc {
     version: u32,
     /// The template.
     prompt: String,
+    /// The model that it is written for, with its parameters.
+    #[schema(required)]
+    model: Option<ModelSpecDoc>,
     /// The labels of this version, sorted.
     labels: Vec<String>,
     message: String,
@@ -144,8 +150,18 @@ pub(crate) struct RunDoc {
     #[schema(required)]
     commit: Option<String>,
     totals: TotalsDoc,
+    /// What people made of recorded verdicts; `totals` counts what was recorded.
+    overrides: OverridesDoc,
     /// In the order of `models`.
     by_model: Vec<ModelSummaryDoc>,
+}
+
+/// Recorded verdicts in whose place people put others.
+#[derive(ToSchema)]
+#[schema(as = Overrides)]
+pub(crate) struct OverridesDoc {
+    to_passed: i64,
+    to_failed: i64,
 }
 
 /// Whether a run goes on.
@@ -270,6 +286,35 @@ pub(crate) struct ResultDoc {
     cached: bool,
     /// The place of its event in the log.
     position: i64,
+    /// The verdict of a person that takes the place of the recorded one.
+    #[schema(required)]
+    r#override: Option<OverrideDoc>,
+}
+
+/// A person's verdict in the place of the recorded one.
+#[derive(ToSchema)]
+#[schema(as = Override)]
+pub(crate) struct OverrideDoc {
+    passed: bool,
+    reason: String,
+    by: Uuid,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+/// Cells that a run leaves out: those of one of the cases, the versions and the models.
+#[derive(ToSchema)]
+#[schema(as = Skip)]
+pub(crate) struct SkipDoc {
+    /// All where there are none.
+    case_ids: Option<Vec<Uuid>>,
+    /// All where there are none.
+    versions: Option<Vec<u32>>,
+    /// By their names in the run; all where there are none.
+    models: Option<Vec<String>>,
+    /// The first repeat that is left out, from 0.
+    #[schema(default = 0)]
+    from_repeat: Option<u16>,
 }
 
 /// What is checked out where a run is asked from.
@@ -320,81 +365,4 @@ pub(crate) struct ExecutionDoc {
     result: ResultDoc,
     attempts: Vec<AttemptDoc>,
     events: Vec<crate::routes::results::ExecutionEvent>,
-}
-
-/// A generation of a read model, and how it is.
-#[derive(ToSchema)]
-#[schema(as = Projection)]
-pub(crate) struct ProjectionDoc {
-    name: String,
-    generation: ProjectionGeneration,
-    status: ProjectionStatus,
-    /// The last position that it has seen.
-    position: i64,
-    /// Events that it has yet to see.
-    lag_events: i64,
-    /// How long the oldest of these has waited, in seconds.
-    lag_seconds: f64,
-    /// When the last event that it has used was recorded.
-    #[schema(required, format = DateTime)]
-    updated_at: Option<String>,
-    /// Events that it does not use.
-    passed_over: i64,
-    /// How often an event could not be applied.
-    failures: i64,
-    /// Events that are set aside and wait.
-    parked: i64,
-    /// Events that were given up.
-    skipped: i64,
-    /// What is done with an event that can't be applied.
-    policy: ProjectionPolicy,
-    /// Which process writes it.
-    #[schema(required)]
-    owner: Option<Uuid>,
-    /// How often the writer has changed.
-    epoch: i64,
-    #[schema(required)]
-    failure: Option<ProjectionFailureDoc>,
-}
-
-/// What people read, what is built, and what was read before the last promotion.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(crate) enum ProjectionGeneration {
-    Live,
-    Next,
-    Old,
-}
-
-/// Whether a read model goes on.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(crate) enum ProjectionStatus {
-    Running,
-    Paused,
-    Stopped,
-    Building,
-    Ready,
-}
-
-/// What is done with an event that can't be applied.
-#[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub(crate) enum ProjectionPolicy {
-    Stop,
-    ParkStream,
-    Skip,
-}
-
-/// The event that a read model could not apply.
-#[derive(ToSchema)]
-#[schema(as = ProjectionFailure)]
-pub(crate) struct ProjectionFailureDoc {
-    position: i64,
-    stream_id: Uuid,
-    version: i64,
-    event_type: String,
-    error: String,
-    #[schema(required, format = DateTime)]
-    at: Option<String>,
 }

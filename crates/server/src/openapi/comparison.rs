@@ -9,11 +9,11 @@ use uuid::Uuid;
 pub(crate) struct ComparisonDoc {
     run_id: Uuid,
     baseline_run_id: Uuid,
-    /// Whether both runs have ended; else this is a comparison of what there is.
+    /// Whether all runs have ended; else this is a comparison of what there is.
     final_results: bool,
     /// Up to which p-value a difference is real.
     level: f64,
-    /// One for each model that is compared.
+    /// One for each model of each run that is compared.
     comparisons: Vec<ArmComparisonDoc>,
 }
 
@@ -30,6 +30,8 @@ pub(crate) struct ArmDoc {
 #[derive(ToSchema)]
 #[schema(as = ArmComparison)]
 pub(crate) struct ArmComparisonDoc {
+    /// The run that is judged.
+    run_id: Uuid,
     baseline: ArmDoc,
     candidate: ArmDoc,
     cases: AlignmentDoc,
@@ -151,7 +153,41 @@ pub(crate) enum CauseDoc {
     Output,
     Grader,
     Both,
+    Review,
     Unknown,
+}
+
+/// The named metrics of a run.
+#[derive(ToSchema)]
+#[schema(as = RunMetrics)]
+pub(crate) struct RunMetricsDoc {
+    run_id: Uuid,
+    /// One for each version and model that has results.
+    arms: Vec<ArmMetricsDoc>,
+}
+
+/// The metrics of one version with one model.
+#[derive(ToSchema)]
+#[schema(as = ArmMetrics)]
+pub(crate) struct ArmMetricsDoc {
+    version: u32,
+    model: String,
+    /// Answers there are, with a metric or without.
+    answers: u64,
+    metrics: Vec<NamedMetricDoc>,
+}
+
+/// What the verdicts with a metric's name come to.
+#[derive(ToSchema)]
+#[schema(as = NamedMetric)]
+pub(crate) struct NamedMetricDoc {
+    name: String,
+    /// Verdicts that have it.
+    count: u64,
+    /// The sum of their scores.
+    sum: f64,
+    /// The mean of their scores.
+    mean: f64,
 }
 
 /// What a run's repeats say.

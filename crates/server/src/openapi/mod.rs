@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod answers;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod projections;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod usage;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod jobs;
@@ -10,6 +12,8 @@ pub(crate) mod jobs;
 pub(crate) mod comparison;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod regrades;
+#[expect(dead_code, reason = "only the schemas of these types are used")]
+pub(crate) mod reviews;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
 pub(crate) mod certificates;
 #[expect(dead_code, reason = "only the schemas of these types are used")]
@@ -52,6 +56,7 @@ pub(crate) const LANGFUSE: &str = "langfuse";
         (name = "runs", description = "Runs of versions, models and cases"),
         (name = "results", description = "What came of each execution"),
         (name = "regrades", description = "Recorded answers, graded once more without asking a model"),
+        (name = "reviews", description = "What people make of answers: scores, agreement, and verdicts that they override"),
         (name = "playground", description = "Drafts of prompts, tried out without saving them"),
         (name = "jobs", description = "Queues, limits, the fleet, and what ended without an answer"),
         (name = "schedules", description = "Runs at the times of a cron expression"),

@@ -4,6 +4,7 @@ mod comparison;
 mod jobs;
 mod langfuse;
 mod regrades;
+mod reviews;
 
 use std::collections::BTreeSet;
 
@@ -12,8 +13,8 @@ use pcs_domain::ids::{ActorId, ExecutionId, JobId, PromptCardId, ScheduleId, Tes
 use pcs_domain::test_run::Lane;
 use pcs_projections::card_detail::{CaseRow, VersionRow};
 use pcs_projections::card_list::CardRow;
-use pcs_projections::execution_results::{Attempt, ResultError, ResultRow, ResultStatus};
-use pcs_projections::run_summary::{Latency, ModelSummary, Run, RunStatus, Tokens, Totals, VersionUsage};
+use pcs_projections::execution_results::{Attempt, Override, ResultError, ResultRow, ResultStatus};
+use pcs_projections::run_summary::{Latency, ModelSummary, Overrides, Run, RunStatus, Tokens, Totals, VersionUsage};
 use pcs_projections::{Failure, ProjectionState, Status};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -50,11 +51,22 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("/api/v1/runs/{run_id}/results", &["get"]),
     ("/api/v1/runs/{run_id}/comparison", &["get"]),
     ("/api/v1/runs/{run_id}/repeats", &["get"]),
+    ("/api/v1/runs/{run_id}/metrics", &["get"]),
     ("/api/v1/runs/{run_id}/regrades", &["get", "post"]),
     ("/api/v1/runs/{run_id}/certificate", &["get"]),
     ("/api/v1/certificate-key", &["get"]),
     ("/api/v1/regrades/{regrade_id}", &["get"]),
     ("/api/v1/regrades/{regrade_id}/results", &["get"]),
+    ("/api/v1/runs/{run_id}/review", &["get", "post"]),
+    ("/api/v1/runs/{run_id}/review/items", &["get", "post"]),
+    ("/api/v1/runs/{run_id}/review/items/{execution_id}/scores", &["put"]),
+    ("/api/v1/runs/{run_id}/review/assignments", &["post"]),
+    ("/api/v1/runs/{run_id}/review/next", &["post"]),
+    ("/api/v1/runs/{run_id}/review/close", &["post"]),
+    ("/api/v1/runs/{run_id}/review/reopen", &["post"]),
+    ("/api/v1/runs/{run_id}/review/agreement", &["get"]),
+    ("/api/v1/reviews", &["get"]),
+    ("/api/v1/executions/{execution_id}/override", &["delete", "put"]),
     ("/api/v1/playground", &["post"]),
     ("/api/v1/executions/{execution_id}", &["get"]),
     ("/api/v1/queues", &["get"]),
@@ -176,6 +188,7 @@ fn rows() -> Vec<(&'static str, Value)> {
     let version = VersionRow {
         version: 1,
         prompt: String::new(),
+        model: None,
         message: String::new(),
         author: ActorId(Uuid::nil()),
         created_at: moment(),
@@ -197,6 +210,7 @@ fn rows() -> Vec<(&'static str, Value)> {
         card_id: PromptCardId(Uuid::nil()),
         version: 1,
         prompt: String::new(),
+        model: None,
         labels: Vec::new(),
         message: String::new(),
         created_at: moment(),
@@ -307,6 +321,7 @@ fn run() -> Run {
         branch: None,
         commit: None,
         totals: Totals::default(),
+        overrides: Overrides { to_passed: 0, to_failed: 0 },
         by_model: vec![model],
     }
 }
@@ -339,6 +354,7 @@ fn result() -> ResultRow {
         worker: String::new(),
         executed_at: moment(),
         position: 1,
+        overridden: Some(Override { passed: true, reason: String::new(), by: ActorId(Uuid::nil()), at: moment() }),
     }
 }
 
@@ -356,6 +372,7 @@ fn the_schemas_have_the_fields_that_answers_have() {
     compared.extend(jobs::rows());
     compared.extend(comparison::rows());
     compared.extend(regrades::rows());
+    compared.extend(reviews::rows());
     compared.extend(langfuse::rows());
     compared.extend(playground_rows());
     let run = compared.iter().find(|(name, _)| *name == "Run").unwrap().1.clone();
@@ -366,6 +383,9 @@ fn the_schemas_have_the_fields_that_answers_have() {
     compared.push(("ScheduleUsage", usage["schedules"][0].clone()));
     compared.push(("LintRemark", lint["remarks"][0].clone()));
     compared.push(("ProjectionFailure", projection["failure"].clone()));
+    let result = compared.iter().find(|(name, _)| *name == "Result").unwrap().1.clone();
+    compared.push(("Override", result["override"].clone()));
+    compared.push(("Overrides", run["overrides"].clone()));
     compared.push(("Totals", run["totals"].clone()));
     compared.push(("ModelSummary", run["by_model"][0].clone()));
     compared.push(("Latency", run["by_model"][0]["latency_ms"].clone()));

@@ -152,6 +152,9 @@ impl From<PromptCardRejection> for Problem {
             PromptCardRejection::InvalidLabel { .. } => {
                 refused(StatusCode::UNPROCESSABLE_ENTITY).field("label", rejection.to_string())
             }
+            PromptCardRejection::NoModel { .. } | PromptCardRejection::OtherModel { .. } => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY).field("models", rejection.to_string())
+            }
             PromptCardRejection::NoSuchVersion { .. } => {
                 refused(StatusCode::UNPROCESSABLE_ENTITY).field("version", rejection.to_string())
             }

@@ -198,6 +198,7 @@ mod tests {
         VersionRow {
             version,
             prompt: prompt.to_owned(),
+            model: None,
             message: String::new(),
             author: ActorId(Uuid::nil()),
             created_at: Timestamp::EPOCH,

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use pcs_auth::{Action, authorize};
 use pcs_domain::ids::PromptCardId;
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::{Create, PromptCard, PromptCardCommand, PromptCardRejection, Revise};
 use pcs_projections::card_list::{self, CardFilter};
 use pcs_store::execute_new;
@@ -15,13 +16,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::cases::given;
 use super::labels::may_move_protected;
+use super::run_request::check_models;
 use super::{at, card_answer, past, wait, with_revision};
 use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::command::{Command, CommandBody, Nothing};
 use crate::edge::parameters::{LIMIT_MAX, Path, Query, limit};
 use crate::edge::precondition;
+use crate::openapi::ModelSpecDoc;
 use crate::openapi::answers::{CardDoc, PageOf};
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -47,6 +51,9 @@ pub(crate) struct NewCard {
     title: String,
     /// The template of version 1.
     prompt: String,
+    /// The model that it is written for: runs that name none take it.
+    #[schema(value_type = Option<ModelSpecDoc>)]
+    model: Option<ModelSpec>,
     #[serde(default)]
     description: String,
     /// At most 100 characters.
@@ -74,6 +81,10 @@ pub(crate) struct CardChange {
     description: Option<String>,
     /// A new template: becomes a new version where it differs from the newest.
     prompt: Option<String>,
+    /// Another model that the prompt is written for: becomes a new version too. null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<ModelSpecDoc>)]
+    model: Option<Option<ModelSpec>>,
     category: Option<String>,
     /// All tags that the card shall have.
     tags: Option<Vec<String>>,
@@ -153,12 +164,14 @@ pub(crate) struct ReadQuery {
 async fn create(State(state): State<AppState>, command: Command<NewCard>) -> Result<Response, Problem> {
     let Command { body, principal, context, .. } = command;
     authorize(&principal, Action::WriteCard)?;
+    check_models("model", body.model.as_slice())?;
     // From the command, so that a retry finds the card of the first time.
     let id = PromptCardId(Uuid::new_v5(&context.command_id.0, b"prompt_card"));
     let create = PromptCardCommand::Create(Create {
         title: body.title,
         description: body.description,
         prompt: body.prompt,
+        model: body.model,
         category: body.category,
         tags: body.tags,
         metadata: body.metadata,
@@ -232,8 +245,10 @@ async fn revise(
     let Command { body, principal, context, if_match } = command;
     authorize(&principal, Action::WriteCard)?;
     let expected = precondition::required(if_match)?;
+    check_models("model", body.model.iter().flatten().cloned().collect::<Vec<_>>().as_slice())?;
     let revise = PromptCardCommand::Revise(Revise {
         prompt: body.prompt,
+        model: body.model,
         title: body.title,
         description: body.description,
         category: body.category,

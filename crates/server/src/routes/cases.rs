@@ -122,9 +122,11 @@ pub(crate) struct CaseChange {
 impl CommandBody for CaseChange {}
 
 /// Tells a null from an absent field.
-#[expect(clippy::option_option, reason = "absent, null and a number are three things")]
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
-    Option::<f64>::deserialize(deserializer).map(Some)
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// Lists a card's cases in the order they were added.

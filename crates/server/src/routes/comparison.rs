@@ -1,11 +1,10 @@
 //! Whether a run is better or worse than another one, and what its repeats say about each case.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use pcs_auth::{Action, authorize};
 use pcs_domain::ids::{TenantId, TestRunId};
-use pcs_projections::comparison::{ArmComparison, CannotPair, CountedRun, Wanted, compare_runs};
+use pcs_projections::comparison::{ArmComparison, CannotPair, CountedRun, Side, Wanted, compare_runs};
 use pcs_projections::repeats::{ArmRepeats, repeats_of};
 use pcs_projections::run_summary::{self, Run, RunStatus};
 use serde::{Deserialize, Serialize};
@@ -13,8 +12,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::past::{Past, answer, last_position, least_position, past};
 use super::results::wait_for_results;
 use super::{BEHIND_RETRY_AFTER, run_answer};
+use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
 use crate::edge::parameters::{Path, Query};
 use crate::openapi::comparison::{ComparisonDoc, RunRepeatsDoc};
@@ -23,6 +24,8 @@ use crate::state::AppState;
 
 /// Up to which p-value a difference is real, where the client does not say.
 const LEVEL_DEFAULT: f64 = 0.05;
+/// Most runs that are compared with one baseline at once.
+const RUNS_MAX: usize = 20;
 /// The highest level: beyond it every second difference is there by chance.
 const LEVEL_MAX: f64 = 0.5;
 
@@ -45,9 +48,14 @@ pub(crate) struct ComparisonQuery {
     baseline_version: Option<u32>,
     /// This model of the baseline.
     baseline_model: Option<String>,
+    /// Further runs that are compared with the baseline at once, by their ids with commas between them.
+    and: Option<String>,
     /// Up to which p-value a difference is real; 0.05 unless said otherwise.
     #[param(minimum = 0, maximum = 0.5)]
     level: Option<f64>,
+    /// Compares what there was at this position of the log, or at this time.
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
 }
@@ -70,6 +78,9 @@ pub(crate) struct RepeatsQuery {
     /// Of how many repeats one shall pass, or all; else as many as the run has.
     #[param(minimum = 1, maximum = 1000)]
     k: Option<u16>,
+    /// Reads what there was at this position of the log, or at this time.
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
     /// Waits until the read model has this position.
     min_position: Option<i64>,
 }
@@ -82,7 +93,7 @@ pub(crate) struct RepeatsAnswer {
     pub(crate) arms: Vec<ArmRepeats>,
 }
 
-/// Compares a run with another one of the same card, case by case.
+/// Compares a run, or several, with another one of the same card, case by case.
 #[utoipa::path(get, path = "/runs/{run_id}/comparison", tag = "results",
     params(("run_id" = Uuid, Path), ComparisonQuery),
     responses((status = 200, body = ComparisonDoc, description = "The comparison")))]
@@ -97,28 +108,28 @@ async fn compare(
     if !(level > 0.0 && level <= LEVEL_MAX) {
         return Err(Problem::invalid_query("level", "must be more than 0, and at most 0.5"));
     }
-    wait_for_results(&state, query.min_position).await?;
-    let (run, baseline) = (existing(&state, principal.tenant, id).await?, query.baseline);
-    let other = existing(&state, principal.tenant, baseline).await?;
-    if run.card_id != other.card_id {
-        return Err(Problem::invalid_query("baseline", "is a run of another card, which has other cases"));
-    }
-    let pool = state.store().pool();
-    let candidate = CountedRun::read(pool, principal.tenant, id).await?;
-    let counted = CountedRun::read(pool, principal.tenant, baseline).await?;
-    let wanted = Wanted { version: query.version, model: query.model };
+    let past = past(&state, principal.tenant, query.as_of, query.min_position).await?;
+    wait_for_results(&state, least_position(past.as_ref(), query.min_position)).await?;
+    let (baseline, runs) = (query.baseline, candidates(id, query.and.as_deref())?);
+    let asked = Asked { state: &state, tenant: principal.tenant, past: past.as_ref() };
     let wanted_baseline = Wanted { version: query.baseline_version, model: query.baseline_model };
-    let sides = ((counted, wanted_baseline), (candidate, wanted));
+    let (of, base) = asked.side(baseline, wanted_baseline).await?;
+    let mut final_results = of.status != RunStatus::Running;
+    let mut sides = Vec::new();
+    for run_id in runs {
+        let wanted = Wanted { version: query.version, model: query.model.clone() };
+        let (run, side) = asked.side(run_id, wanted).await?;
+        if run.card_id != of.card_id {
+            return Err(Problem::invalid_query("baseline", "is a run of another card, which has other cases"));
+        }
+        final_results &= run.status != RunStatus::Running;
+        sides.push(side);
+    }
     // Thousands of draws for each metric would keep this thread from answering others.
-    let compared = tokio::task::spawn_blocking(move || {
-        let ((baseline, of_baseline), (candidate, of_candidate)) = &sides;
-        compare_runs((baseline, of_baseline), (candidate, of_candidate), run.id == other.id, level)
-            .map(|comparisons| (comparisons, run.status != RunStatus::Running && other.status != RunStatus::Running))
-    });
-    let (comparisons, final_results) =
-        compared.await.map_err(|error| Problem::internal(error.to_string()))?.map_err(cannot_pair)?;
-    let answer = Answer { run_id: id, baseline_run_id: baseline, final_results, level, comparisons };
-    Ok(Json(answer).into_response())
+    let compared = tokio::task::spawn_blocking(move || compare_runs(&base, &sides, level));
+    let comparisons = compared.await.map_err(|error| Problem::internal(error.to_string()))?.map_err(cannot_pair)?;
+    let compared = Answer { run_id: id, baseline_run_id: baseline, final_results, level, comparisons };
+    Ok(answer(past.as_ref(), compared))
 }
 
 /// Says how often each case passes over its repeats, and which cases are flaky.
@@ -134,18 +145,56 @@ async fn repeats(
     if query.k.is_some_and(|k| !(1..=1_000).contains(&k)) {
         return Err(Problem::invalid_query("k", "must be from 1 to 1000"));
     }
-    wait_for_results(&state, query.min_position).await?;
-    let run = existing(&state, principal.tenant, id).await?;
+    let past = past(&state, principal.tenant, query.as_of, query.min_position).await?;
+    wait_for_results(&state, least_position(past.as_ref(), query.min_position)).await?;
+    let run = existing(&state, principal.tenant, id, past.as_ref()).await?;
     let k = query.k.map_or_else(|| u64::try_from(run.repeats).unwrap_or(1), u64::from);
-    let counted = CountedRun::read(state.store().pool(), principal.tenant, id).await?;
-    Ok(Json(RepeatsAnswer { run_id: id, k, arms: repeats_of(&counted, k) }).into_response())
+    let up_to = last_position(past.as_ref());
+    let counted = CountedRun::read(state.store().pool(), (principal.tenant, id), up_to).await?;
+    Ok(answer(past.as_ref(), RepeatsAnswer { run_id: id, k, arms: repeats_of(&counted, k) }))
 }
 
-async fn existing(state: &AppState, tenant: TenantId, id: TestRunId) -> Result<Run, Problem> {
-    if let Some(run) = run_summary::by_id(state.store().pool(), tenant, id).await? {
+/// The run and those beside it, each once.
+fn candidates(run: TestRunId, and: Option<&str>) -> Result<Vec<TestRunId>, Problem> {
+    let mut runs = vec![run];
+    for text in and.into_iter().flat_map(|and| and.split(',')).map(str::trim) {
+        let wrong = |_| Problem::invalid_query("and", format!("{text:?} is not the id of a run"));
+        let run = text.parse().map_err(wrong)?;
+        if !runs.contains(&run) {
+            runs.push(run);
+        }
+    }
+    if runs.len() > RUNS_MAX {
+        return Err(Problem::invalid_query("and", format!("at most {RUNS_MAX} runs are compared at once")));
+    }
+    Ok(runs)
+}
+
+/// What the sides of a comparison are read from.
+struct Asked<'a> {
+    state: &'a AppState,
+    tenant: TenantId,
+    past: Option<&'a Past<'a>>,
+}
+
+impl Asked<'_> {
+    async fn side(&self, run_id: TestRunId, wanted: Wanted) -> Result<(Run, Side), Problem> {
+        let run = existing(self.state, self.tenant, run_id, self.past).await?;
+        let (pool, up_to) = (self.state.store().pool(), last_position(self.past));
+        let counted = CountedRun::read(pool, (self.tenant, run_id), up_to).await?;
+        Ok((run, Side { run_id, counted, wanted }))
+    }
+}
+
+async fn existing(state: &AppState, tenant: TenantId, id: TestRunId, past: Option<&Past<'_>>) -> Result<Run, Problem> {
+    let found = match past {
+        None => run_summary::by_id(state.store().pool(), tenant, id).await?,
+        Some(past) => pcs_projections::past::run(past.moment, id).await?,
+    };
+    if let Some(run) = found {
         return Ok(run);
     }
-    run_answer::must_exist(state, tenant, id, i64::MAX).await?;
+    run_answer::must_exist(state, tenant, id, last_position(past)).await?;
     let detail = format!("the read model {} does not have the run yet", run_summary::NAME);
     Err(Problem::unavailable("read_model_behind", detail, BEHIND_RETRY_AFTER))
 }

@@ -15,11 +15,17 @@ mod subjects;
 pub(crate) mod partials;
 pub(crate) mod run_answer;
 pub(crate) mod run_request;
+mod model_faults;
+mod run_skips;
 pub(crate) mod results;
 pub(crate) mod comparison;
 pub(crate) mod case_schema;
 pub(crate) mod playground;
+pub(crate) mod run_metrics;
 pub(crate) mod regrades;
+pub(crate) mod overrides;
+pub(crate) mod reviews;
+pub(crate) mod review_reads;
 pub(crate) mod certificates;
 pub(crate) mod projections;
 pub(crate) mod past;
@@ -76,7 +82,11 @@ fn gated() -> OpenApiRouter<AppState> {
         .merge(runs::routes())
         .merge(results::routes())
         .merge(comparison::routes())
+        .merge(run_metrics::routes())
         .merge(regrades::routes())
+        .merge(reviews::routes())
+        .merge(review_reads::routes())
+        .merge(overrides::routes())
         .merge(playground::routes())
         .merge(certificates::routes())
         .merge(jobs::routes())

@@ -11,7 +11,8 @@ use super::cards::ReadQuery;
 use super::wait;
 use crate::edge::authenticate::Caller;
 use crate::edge::parameters::{Path, Query};
-use crate::openapi::answers::{PageOf, ProjectionDoc};
+use crate::openapi::answers::PageOf;
+use crate::openapi::projections::ProjectionDoc;
 use crate::problem::Problem;
 use crate::state::AppState;
 

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use pcs_auth::{Action, authorize};
 use pcs_domain::Timestamp;
 use pcs_domain::ids::{PromptCardId, TenantId};
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::LATEST;
 use pcs_projections::card_detail::VersionRow;
 use pcs_projections::card_list::{self, CardRow};
@@ -56,6 +57,8 @@ pub(crate) struct Prompt {
     pub(crate) card_id: PromptCardId,
     pub(crate) version: u32,
     pub(crate) prompt: String,
+    /// The model that it is written for, with its parameters.
+    pub(crate) model: Option<ModelSpec>,
     /// The labels of this version.
     pub(crate) labels: Vec<String>,
     pub(crate) message: String,
@@ -147,6 +150,7 @@ async fn read(
         card_id: card.id,
         version: version.version,
         prompt: version.prompt,
+        model: version.model,
         labels,
         message: version.message,
         created_at: version.created_at,

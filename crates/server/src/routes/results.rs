@@ -7,7 +7,7 @@ use pcs_domain::Timestamp;
 use pcs_domain::data_subject::Guarded;
 use pcs_domain::ids::{ExecutionId, TestCaseId, TestRunId};
 use pcs_projections::execution_results::{self, ExecutionDetail, ResultFilter, ResultRow};
-use pcs_projections::run_summary;
+use pcs_projections::{reviews, run_summary};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -106,7 +106,9 @@ async fn list(
 /// Waits until the results are as new as the runs' summaries: who saw a run completed shall find all of its results.
 pub(super) async fn wait_for_results(state: &AppState, min_position: Option<i64>) -> Result<(), Problem> {
     let summarised = pcs_projections::position(state.store().pool(), run_summary::NAME).await?;
-    wait(state, execution_results::NAME, Some(min_position.unwrap_or(0).max(summarised))).await
+    wait(state, execution_results::NAME, Some(min_position.unwrap_or(0).max(summarised))).await?;
+    // What people made of them.
+    wait(state, reviews::NAME, min_position).await
 }
 
 /// Reads an execution that has its result.

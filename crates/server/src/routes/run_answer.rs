@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use pcs_domain::ids::{TenantId, TestRunId};
 use pcs_domain::test_run::{Requested, TestRun, TestRunRejection};
 use pcs_domain::{Category, RejectionCode};
-use pcs_projections::run_summary::{self, Latency, ModelSummary, Run, RunStatus, Tokens, Totals};
+use pcs_projections::run_summary::{self, Latency, ModelSummary, Overrides, Run, RunStatus, Tokens, Totals};
 use pcs_store::{Executed, Recorded};
 
 use super::of_command;
@@ -82,6 +82,7 @@ fn requested(id: TestRunId, request: &Requested, first: &Recorded) -> Result<Run
         branch: request.source.as_ref().and_then(|source| source.branch.clone()),
         commit: request.source.as_ref().and_then(|source| source.commit.clone()),
         totals: Totals { planned: i64::try_from(request.executions).unwrap_or(i64::MAX), ..Totals::default() },
+        overrides: Overrides::default(),
         by_model: by_model.collect(),
     })
 }
@@ -110,6 +111,7 @@ impl From<TestRunRejection> for Problem {
             | TestRunRejection::AlreadyCompleted
             | TestRunRejection::NotAllRecorded { .. } => refused(StatusCode::CONFLICT),
             TestRunRejection::EmptyMatrix { part } | TestRunRejection::TooMany { part, .. } => wrong(part),
+            TestRunRejection::SkipOfNothing { .. } => wrong("skips"),
             TestRunRejection::DuplicateModel { .. } => wrong("models"),
             TestRunRejection::DuplicateVersion { .. } => wrong("versions"),
             TestRunRejection::DuplicateCase { .. } | TestRunRejection::CaseCount { .. } => wrong("case_ids"),

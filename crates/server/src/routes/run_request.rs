@@ -9,15 +9,15 @@ use pcs_domain::assertion::Assertion;
 use pcs_domain::ids::{ActorId, PromptCardId, TestCaseId};
 use pcs_domain::limits;
 use pcs_domain::model::ModelSpec;
-use pcs_domain::prompt_card::{Card, CaseSchema, PromptCard, PromptCardRejection, TestCase};
-use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Source, Terms};
+use pcs_domain::prompt_card::{Card, PromptCard, PromptCardRejection, TestCase};
+use pcs_domain::test_run::{Budget, Lane, Requested, RunTemplate, Skip, Source, Terms};
 use pcs_grading::template::Partials;
-use pcs_grading::{CaseCheck, Check, Template, Transform};
+use pcs_grading::{Check, Template, Transform};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::case_schema;
+use super::model_faults::{wrong_with_tool, wrong_with_url};
 use super::partials::Included;
 use crate::edge::command::CommandBody;
 use crate::openapi::{AssertionDoc, ModelSpecDoc};
@@ -36,8 +36,6 @@ const PROVIDERS: [(&str, bool); 8] = [
 ];
 /// Longest name of a branch or a commit, in bytes.
 const SOURCE_BYTES_MAX: usize = 255;
-/// Longest address of a model, in bytes.
-const BASE_URL_BYTES_MAX: usize = 2_048;
 /// Longest time for all checks: a template with loops over large variables can take long for each of 50,000 cases.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -56,7 +54,9 @@ pub(crate) struct NewRun {
     /// Labels of further versions; `latest` is the newest.
     #[serde(default)]
     labels: Vec<String>,
-    #[schema(value_type = Vec<ModelSpecDoc>)]
+    /// The models; the one that the versions are written for, where there are none.
+    #[serde(default)]
+    #[schema(value_type = Vec<ModelSpecDoc>, required = false)]
     models: Vec<ModelSpec>,
     /// The cases; all of the card's where it is absent.
     #[schema(value_type = Option<Vec<Uuid>>)]
@@ -90,6 +90,10 @@ pub(crate) struct NewRun {
     /// Whether an answer that the same question got before may be used again.
     #[serde(default)]
     cache: bool,
+    /// Cells that are left out of the matrix.
+    #[serde(default)]
+    #[schema(value_type = Vec<crate::openapi::answers::SkipDoc>, required = false)]
+    skips: Vec<Skip>,
     /// What is checked out where the run is asked from.
     #[schema(value_type = Option<crate::openapi::answers::SourceDoc>)]
     source: Option<Source>,
@@ -98,6 +102,11 @@ pub(crate) struct NewRun {
 impl CommandBody for NewRun {}
 
 impl NewRun {
+    /// Not part of a template: its versions and cases may be others each time.
+    pub(crate) fn take_skips(&mut self) -> Vec<Skip> {
+        std::mem::take(&mut self.skips)
+    }
+
     /// What is checked out where the run is asked from; not part of what runs, and so not of a template.
     pub(crate) fn take_source(&mut self) -> Result<Option<Source>, Problem> {
         let source = self.source.take();
@@ -190,6 +199,9 @@ fn unresolved(template: &RunTemplate, rejection: PromptCardRejection) -> Problem
             let nth = template.case_ids.iter().flatten().position(|id| id == case_id).unwrap_or_default();
             Problem::unprocessable("case_not_found", &message).field(format!("case_ids[{nth}]"), &message)
         }
+        PromptCardRejection::NoModel { .. } | PromptCardRejection::OtherModel { .. } => {
+            Problem::unprocessable("no_model", &message).field("models", &message)
+        }
         _ => rejection.into(),
     }
 }
@@ -252,35 +264,6 @@ fn wrong_with(model: &ModelSpec) -> Option<String> {
         return Some(format!("the label must have 1 to {} characters", limits::NAME_CHARS_MAX));
     }
     model.base_url.as_deref().and_then(wrong_with_url)
-}
-
-/// A tool has a name, and its parameters are a JSON Schema.
-fn wrong_with_tool(tool: &Map<String, Value>) -> Option<String> {
-    let function = tool.get("function").and_then(Value::as_object).unwrap_or(tool);
-    let form = "write {type: function, function: {name, description, parameters}}";
-    let Some(name) = function.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
-        return Some(format!("a tool has no name: {form}"));
-    };
-    let schema = match function.get("parameters") {
-        None => return None,
-        Some(Value::Object(schema)) => schema.clone(),
-        Some(_) => return Some(format!("the parameters of the tool {name:?} are no JSON Schema: {form}")),
-    };
-    let schema = CaseSchema { input: Some(schema), expected_output: None };
-    let error = CaseCheck::compile(&schema).err()?;
-    Some(format!("the parameters of the tool {name:?} can't be used: {}", error.why))
-}
-
-/// Only the form: which addresses workers may call is theirs to decide, when they call.
-fn wrong_with_url(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
-    match authority {
-        Some(host) if !host.is_empty() && !host.contains('@') && plain && url.len() <= BASE_URL_BYTES_MAX => None,
-        Some(host) if host.contains('@') => Some("base_url must not hold a user or a password".to_owned()),
-        _ => Some("base_url must be an http:// or https:// address".to_owned()),
-    }
 }
 
 /// Nothing can be asked about a case whose data subject was shredded.

@@ -18,6 +18,7 @@ fn card(prompt: &str, inputs: &[Value]) -> PromptCard {
         title: "t".into(),
         description: String::new(),
         prompt: prompt.into(),
+        model: None,
         category: String::new(),
         tags: Vec::new(),
         metadata: serde_json::Map::new(),

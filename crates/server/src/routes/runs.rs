@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::cards::{ReadQuery, Reason};
 use super::partials;
 use super::run_request::{self, NewRun};
+use super::run_skips;
 use super::{at, card_answer, is_of_another_kind, past, run_answer, wait, with_revision};
 use crate::edge::as_of::AsOf;
 use crate::edge::authenticate::Caller;
@@ -103,7 +104,7 @@ async fn first_request(
 }
 
 async fn checked(state: &AppState, mut body: NewRun, principal: &Principal) -> Result<Requested, Problem> {
-    let source = body.take_source()?;
+    let (source, skips) = (body.take_source()?, body.take_skips());
     // Templates and assertions are checked against what the cases really say.
     let Loaded { state: card, revision, .. } = card_answer::loaded(state, principal.tenant, body.card_id).await?;
     let (account, template) = (principal.account_id, body.into_template());
@@ -111,7 +112,8 @@ async fn checked(state: &AppState, mut body: NewRun, principal: &Principal) -> R
     let place = state.run_checks().clone().acquire_owned().await;
     let checked = tokio::task::spawn_blocking(move || {
         let _place = place;
-        run_request::check(&template, &card, revision, account, included)
+        let requested = run_request::check(&template, &card, revision, account, included)?;
+        run_skips::without(requested, card.card(), skips)
     });
     let requested = checked.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))?;
     Ok(Requested { source, ..requested })

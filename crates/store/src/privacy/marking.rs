@@ -196,7 +196,7 @@ mod tests {
         let dead = ["/error", "/input"].map(str::to_owned).to_vec();
         assert_eq!(places("execution.dead_lettered", 3), [(String::new(), dead)]);
         assert_eq!(places("execution.attempt_failed", 3), [(String::new(), vec!["/error".to_owned()])]);
-        assert_eq!(places("test_run.requested", 3), []);
+        assert_eq!(places("test_run.requested", 4), []);
     }
 
     #[test]

@@ -192,6 +192,7 @@ fn check_raised(store: &Store, event: &DomainEvent) -> Result<(), StoreError> {
         DomainEvent::Schedule(event) => (event.event_type(), event.encode()?),
         DomainEvent::Job(event) => (event.event_type(), event.encode()?),
         DomainEvent::Regrade(event) => (event.event_type(), event.encode()?),
+        DomainEvent::Review(event) => (event.event_type(), event.encode()?),
         // Only a reader of pages is handed one, to pass by; what can't be decoded has been found already.
         DomainEvent::Unread(_) => return Ok(()),
     };

@@ -18,6 +18,7 @@ use crate::commands::page::PAGE_LEN_MAX;
 use crate::commands::{run, target};
 use crate::suite::cases::SuiteCase;
 use crate::suite::error::Place;
+use crate::suite::only::Only;
 
 /// Which results are kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -103,7 +104,7 @@ fn case(result: &ExecutionResult, wanted: &FromRun, number: usize, run: &str) ->
         ..CaseDraft::default()
     };
     let file: Arc<str> = Path::new(run).to_string_lossy().as_ref().into();
-    SuiteCase { draft, subject: None, number, file, place: Place::default() }
+    SuiteCase { draft, subject: None, number, file, place: Place::default(), only: Only::default() }
 }
 
 /// The inputs of the card's cases.

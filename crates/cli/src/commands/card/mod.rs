@@ -15,6 +15,7 @@ use super::exit::{CliError, ExitStatus};
 use super::output::Output;
 use crate::client::Api;
 use crate::client::connection::Connection;
+use crate::suite::mapping::Mapping;
 
 /// Make, change and look at cards.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -87,6 +88,10 @@ pub struct Words {
     /// The prompt itself
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
+    /// The model that the prompt is written for, which runs that name none take: openai:gpt-4o-mini, {"id": …, "params": {…}}
+    /// or none
+    #[arg(long, value_name = "MODEL", value_parser = model)]
+    pub model: Option<serde_json::Value>,
     /// What the card is for
     #[arg(long)]
     pub description: Option<String>,
@@ -244,6 +249,10 @@ pub struct Cases {
     /// Add the cases of a .jsonl, .json, .yaml or .csv file; those that the card has are changed to it
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
+    /// What a column or a key of the file is: answer=expected_output, question=q (a variable), name=input.name, id=- (left
+    /// out); then keys that are no field of a case are variables. May be repeated
+    #[arg(long, value_name = "COLUMN=WHAT", requires = "import")]
+    pub map: Vec<String>,
     #[command(flatten)]
     pub from_run: from_run::FromRun,
     /// Show the first cases as they would be added, and send nothing
@@ -265,6 +274,19 @@ pub struct Schema {
     /// Demand nothing any more
     #[arg(long, conflicts_with = "set")]
     pub clear: bool,
+}
+
+fn mapping(texts: &[String]) -> Result<Mapping, CliError> {
+    Mapping::parse(texts).map_err(|why| CliError::usage(why, "write answer=expected_output, question=q or id=-"))
+}
+
+/// A model by its id, or whole as JSON.
+fn model(text: &str) -> Result<serde_json::Value, String> {
+    match text {
+        "none" => Ok(serde_json::Value::Null),
+        text if text.starts_with('{') => json_object(text).map(serde_json::Value::Object),
+        id => Ok(serde_json::json!({ "id": id })),
+    }
 }
 
 fn json_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
@@ -299,10 +321,12 @@ impl CardCommand {
             Self::Usage(named) => usage::usage(api, &named, output).await,
             Self::Diff(diff) => read::diff(api, &diff, output).await,
             Self::Schema(schema) => schema::schema(api, &schema, output).await,
-            Self::Cases(Cases { named, import: Some(file), preview: true, .. }) => {
-                write::preview(&file, named.json, output)
+            Self::Cases(Cases { named, import: Some(file), map, preview: true, .. }) => {
+                write::preview(&file, &mapping(&map)?, named.json, output)
             }
-            Self::Cases(Cases { named, import: Some(file), .. }) => write::import(api, &named, &file, output).await,
+            Self::Cases(Cases { named, import: Some(file), map, .. }) => {
+                write::import(api, &named, (&file, &mapping(&map)?), output).await
+            }
             Self::Cases(cases) if cases.from_run.from_run.is_some() => {
                 let run = cases.from_run.from_run.clone().unwrap_or_default();
                 from_run::keep(api, &cases, &run, output).await

@@ -13,6 +13,7 @@ use crate::commands::exit::CliError;
 use crate::commands::output::{Align, Output, excerpt, plain_line};
 use crate::commands::{run, target};
 use crate::suite::cases::{self, SuiteCase};
+use crate::suite::mapping::Mapping;
 
 pub(super) async fn create(api: &Api, create: Create, output: &mut Output) -> Result<(), CliError> {
     let Some(prompt) = prompt(&create.words)? else {
@@ -21,6 +22,7 @@ pub(super) async fn create(api: &Api, create: Create, output: &mut Output) -> Re
     let card = NewCard {
         title: create.title,
         prompt,
+        model: create.words.model,
         description: create.words.description,
         category: create.words.category,
         tags: Some(create.words.tags).filter(|tags| !tags.is_empty()),
@@ -35,6 +37,7 @@ pub(super) async fn revise(api: &Api, revise: Revise, output: &mut Output) -> Re
     let change = CardChange {
         title: revise.title,
         prompt: prompt(&revise.words)?,
+        model: revise.words.model,
         description: revise.words.description,
         category: revise.words.category,
         tags: Some(revise.words.tags).filter(|tags| !tags.is_empty()),
@@ -98,8 +101,8 @@ const PREVIEW_LEN_MAX: usize = 10;
 const PREVIEW_CHARS_MAX: usize = 50;
 
 /// Shows the first cases of a file as they would be sent; nothing is sent.
-pub(super) fn preview(file: &Path, as_json: bool, output: &mut Output) -> Result<(), CliError> {
-    show_preview(&cases::load(file)?, as_json, output)
+pub(super) fn preview(file: &Path, mapping: &Mapping, as_json: bool, output: &mut Output) -> Result<(), CliError> {
+    show_preview(&cases::load(file, mapping)?, as_json, output)
 }
 
 /// Shows the first of these cases.
@@ -127,9 +130,14 @@ pub(super) fn show_preview(cases: &[SuiteCase], as_json: bool, output: &mut Outp
     output.line(&format!("\n{} cases; nothing was sent", cases.len()))
 }
 
-pub(super) async fn import(api: &Api, named: &Named, file: &Path, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn import(
+    api: &Api,
+    named: &Named,
+    (file, mapping): (&Path, &Mapping),
+    output: &mut Output,
+) -> Result<(), CliError> {
     // The file first: a mistake in it is found before anything is asked of the server.
-    let cases = cases::load(file)?;
+    let cases = cases::load(file, mapping)?;
     let card = target::card(api, &named.card).await?;
     let added = run::import(api, &card.id, &cases).await?;
     if named.json {

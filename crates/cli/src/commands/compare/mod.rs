@@ -28,6 +28,9 @@ const REGRESSED: &str = "regressed";
 pub struct Compare {
     /// The run that is judged: its id, or `last`, the newest completed one
     pub run: String,
+    /// Further runs that are judged at once: the verdicts take into account that there are many
+    #[arg(value_name = "OTHER_RUN")]
+    pub others: Vec<String>,
     /// What it is compared with: a run's id; `last`, the newest completed run of its card before it; `label:NAME`, the
     /// newest completed run of the version that has this label; or `branch:NAME`, the newest one of a branch
     #[arg(long, value_name = "RUN", default_value = "last")]
@@ -53,6 +56,9 @@ pub struct Compare {
     /// Show what the answers of so many cases that are worse, and of so many that are better, said before and say now
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub outputs: usize,
+    /// Compare what there was at this position of the log, or at a time such as 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub as_of: Option<String>,
     /// Print Markdown, as for a comment on a pull request
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
@@ -72,6 +78,7 @@ struct Compared {
 
 #[derive(Debug, Deserialize)]
 struct ArmCompared {
+    run_id: String,
     baseline: Arm,
     candidate: Arm,
     cases: Cases,
@@ -146,6 +153,11 @@ impl Compare {
     async fn ask(&self, api: &Api, run: &str, found: &Baseline) -> Result<(Value, Compared), CliError> {
         let baseline_version = self.baseline_version.or(found.version).map(|version| version.to_string());
         let version = self.version.map(|version| version.to_string());
+        let mut others = Vec::new();
+        for other in &self.others {
+            others.push(target::run_id(other)?);
+        }
+        let and = (!others.is_empty()).then(|| others.join(","));
         let parameters = [
             ("baseline", Some(&found.run)),
             ("version", version.as_ref()),
@@ -153,6 +165,8 @@ impl Compare {
             ("baseline_version", baseline_version.as_ref()),
             ("baseline_model", self.baseline_model.as_ref()),
             ("level", Some(&self.level)),
+            ("and", and.as_ref()),
+            ("as_of", self.as_of.as_ref()),
         ];
         let query: Vec<(&str, &str)> =
             parameters.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?.as_str()))).collect();
@@ -211,6 +225,8 @@ pub(crate) async fn compare_with(
 ) -> Result<(ExitStatus, String), CliError> {
     let compare = Compare {
         run: run.to_owned(),
+        others: Vec::new(),
+        as_of: None,
         baseline: baseline.run.clone(),
         version: None,
         model: None,

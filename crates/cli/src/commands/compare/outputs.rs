@@ -48,7 +48,7 @@ async fn answers(
     changed: &Changed,
 ) -> Result<Option<Answers>, CliError> {
     let before = results(api, &compared.baseline_run_id, &arm.baseline, &changed.case_id).await?;
-    let after = results(api, &compared.run_id, &arm.candidate, &changed.case_id).await?;
+    let after = results(api, &arm.run_id, &arm.candidate, &changed.case_id).await?;
     let said = |result: &ExecutionResult| result.output.clone().unwrap_or_default();
     let found = after.iter().find_map(|now| {
         let was = before.iter().find(|was| was.repeat == now.repeat)?;

@@ -29,7 +29,7 @@ pub(super) fn text(compared: &Compared, output: &mut Output) -> Result<(), CliEr
         if place > 0 {
             output.line("")?;
         }
-        output.line(&format!("{}: {}", title(arm), words(&arm.verdict)))?;
+        output.line(&format!("{}: {}", title(arm, compared), words(&arm.verdict)))?;
         output.line(&format!("{}\n", cases(&arm.cases)))?;
         output.table(&COLUMNS, arm.metrics.iter().map(|metric| row(metric).to_vec()).collect())?;
         for (word, changed, all) in changes(arm) {
@@ -52,7 +52,7 @@ pub(super) fn markdown(compared: &Compared) -> String {
             "improved" => "\u{2705}",
             _ => "\u{2796}",
         };
-        heading(&mut page, &format!("{sign} {}: {}", title(arm), words(&arm.verdict)));
+        heading(&mut page, &format!("{sign} {}: {}", title(arm, compared), words(&arm.verdict)));
         paragraph(&mut page, &cases(&arm.cases));
         table(&mut page, &COLUMNS, arm.metrics.iter().map(|metric| row(metric).to_vec()));
         for (word, changed, all) in changes(arm) {
@@ -87,9 +87,12 @@ fn more(shown: &[Changed], all: u64) -> Option<String> {
     (more > 0).then(|| format!("and {more} more"))
 }
 
-fn title(arm: &ArmCompared) -> String {
+/// What is compared; by its run too, where there are several.
+fn title(arm: &ArmCompared, among: &Compared) -> String {
     let of = |arm: &super::Arm| format!("version {} with {}", arm.version, plain_line(&arm.model));
-    format!("{} against {}", of(&arm.candidate), of(&arm.baseline))
+    let several = among.comparisons.iter().any(|other| other.run_id != arm.run_id);
+    let run = if several { format!("run {}, ", plain_line(&arm.run_id)) } else { String::new() };
+    format!("{run}{} against {}", of(&arm.candidate), of(&arm.baseline))
 }
 
 fn words(verdict: &Verdict) -> String {

@@ -35,7 +35,7 @@ fn comparison() -> Value {
     let changed = json!({ "case_id": "c1", "case_name": "a | <b>", "baseline": { "answered": 3, "passed": 3, "errors": 0 },
         "candidate": { "answered": 3, "passed": 0, "errors": 0 } });
     json!({ "run_id": RUN, "baseline_run_id": BEFORE, "final_results": true, "level": 0.05, "comparisons": [{
-        "baseline": { "version": 1, "model": "echo" }, "candidate": { "version": 2, "model": "echo" },
+        "run_id": RUN, "baseline": { "version": 1, "model": "echo" }, "candidate": { "version": 2, "model": "echo" },
         "cases": { "compared": 4, "only_in_baseline": 0, "only_in_candidate": 1, "changed": 0, "unanswered": 0 },
         "verdict": { "is": "regressed", "more_repeats": null },
         "metrics": [metric("pass", [1.0, 0.5, -0.5], "regressed"), metric("cost_usd", [0.1, 0.1, 0.0], "no_evidence")],

@@ -5,6 +5,7 @@ mod source;
 mod suites;
 mod sync;
 mod follow;
+mod metrics;
 pub(crate) mod interrupt;
 mod progress;
 pub(crate) mod report;
@@ -16,8 +17,9 @@ mod tests;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use pcs_domain::ids::TestCaseId;
 use pcs_domain::limits;
-use pcs_domain::test_run::Lane;
+use pcs_domain::test_run::{Lane, Skip};
 
 use self::follow::{Ended, Following};
 use self::interrupt::Interrupts;
@@ -190,13 +192,13 @@ impl RunArgs {
         // Not interruptible: a run that nobody knows of could not be cancelled.
         let run = api.request_run(&request).await?;
         let deadline = self.timeout.map(|seconds| started + Duration::from_secs(seconds));
-        let following = Following { api, run_id: &run.id, planned: suite.executions(), started, deadline };
+        let following = Following { api, run_id: &run.id, planned: run.totals.planned.max(1), started, deadline };
         match following.to_the_end(output, interrupts).await? {
             Ended::Run(run) => {
-                let status = self.finish(api, &run, started, output).await?;
+                let status = self.finish(api, (&run, suite), started, output).await?;
                 self.compare(api, &run, baseline.as_ref(), status, output).await
             }
-            Ended::Interrupted => self.cancel(api, &run, started, output, interrupts).await,
+            Ended::Interrupted => self.cancel(api, (&run, suite), started, output, interrupts).await,
             Ended::TimedOut => Err(timed_out(&run.id, self.timeout.unwrap_or_default())),
         }
     }
@@ -204,7 +206,7 @@ impl RunArgs {
     async fn finish(
         &self,
         api: &Api,
-        run: &Run,
+        (run, suite): (&Run, &Suite),
         started: Instant,
         output: &mut Output,
     ) -> Result<ExitStatus, CliError> {
@@ -216,7 +218,12 @@ impl RunArgs {
             Err(error) => (None, Some(error)),
         };
         let short = self.require_passes.map(|least| report::short_cases(results.as_deref().unwrap_or_default(), least));
-        let report = Report::new(run, results);
+        // Only where somebody has named one: they are counted over all results.
+        let metrics = match suite.has_metrics() {
+            true => metrics::of_run(api, &run.id, &suite.derived, output).await?,
+            false => Vec::new(),
+        };
+        let report = Report::new(run, results).with_metrics(metrics);
         if !self.json {
             if self.results {
                 report.print_missed(output)?;
@@ -299,7 +306,7 @@ impl RunArgs {
     async fn cancel(
         &self,
         api: &Api,
-        run: &Run,
+        (run, suite): (&Run, &Suite),
         started: Instant,
         output: &mut Output,
         interrupts: &mut Interrupts,
@@ -313,7 +320,7 @@ impl RunArgs {
                 Err(error) => Err(error),
             }?;
             let run = api.run(&run.id).await?;
-            self.finish(api, &run, started, output).await
+            self.finish(api, (&run, suite), started, output).await
         };
         let ended = tokio::select! {
             biased;
@@ -330,12 +337,14 @@ impl RunArgs {
 }
 
 fn new_run(suite: &Suite, synced: sync::Synced, source: Option<Source>) -> Result<NewRun, CliError> {
+    let skips = if suite.is_restricted() { skips(suite, &synced)? } else { Vec::new() };
     let request = NewRun {
         card_id: synced.card_id,
         name: suite.name.clone(),
         versions: synced.versions,
         models: suite.models.clone(),
-        case_ids: synced.case_ids,
+        case_ids: (!synced.are_all).then_some(synced.case_ids),
+        skips,
         repeats: suite.repeats,
         assertions: suite.assertions.clone(),
         threshold: suite.threshold,
@@ -352,6 +361,14 @@ fn new_run(suite: &Suite, synced: sync::Synced, source: Option<Source>) -> Resul
         return Err(CliError::usage(message, "give the suite a card of its own: another `title`"));
     }
     Ok(request)
+}
+
+/// What the suite's restrictions leave out.
+fn skips(suite: &Suite, synced: &sync::Synced) -> Result<Vec<Skip>, CliError> {
+    let id =
+        |text: &String| text.parse().map_err(|_| CliError::System(format!("the server's case id {text:?} is none")));
+    let ids = synced.case_ids.iter().map(id).collect::<Result<Vec<TestCaseId>, _>>()?;
+    Ok(crate::suite::only::skips(suite, &synced.versions, &ids))
 }
 
 fn timed_out(run_id: &str, seconds: u64) -> CliError {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::metrics::{self, MetricReport};
 use crate::client::run_wire::{ExecutionResult, Latency, ModelTotals, Run, Tokens};
 use crate::commands::exit::CliError;
 use crate::commands::markdown;
@@ -33,6 +34,9 @@ pub(crate) struct Report {
     pub(crate) status: String,
     totals: ReportTotals,
     by_model: Vec<ModelReport>,
+    /// The named metrics and those that are made of them, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<MetricReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Vec<ExecutionResult>>,
 }
@@ -72,8 +76,14 @@ impl Report {
                 errors: totals.errors,
             },
             by_model: run.by_model.iter().map(model_report).collect(),
+            metrics: Vec::new(),
             results,
         }
+    }
+
+    /// The same with the named metrics.
+    pub(super) fn with_metrics(self, metrics: Vec<MetricReport>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Every result, where they were asked for.
@@ -108,6 +118,10 @@ impl Report {
             rows.push(self.total_row());
         }
         output.table(&COLUMNS, rows)?;
+        if !self.metrics.is_empty() {
+            output.line("")?;
+            output.table(&metrics::COLUMNS, self.metrics.iter().map(metrics::row).collect())?;
+        }
         let took = wall.map_or(String::new(), |wall| format!(" in {:.2} s", wall.as_secs_f64()));
         output.line(&format!("\n{} executions{took}", self.totals.executions))
     }

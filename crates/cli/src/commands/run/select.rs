@@ -177,6 +177,7 @@ mod tests {
                 number: n,
                 file: "c".into(),
                 place: crate::suite::error::Place::default(),
+                only: crate::suite::only::Only::default(),
             }
         };
         let drawn = |cases: std::ops::Range<usize>, count: usize, seed: u64| {

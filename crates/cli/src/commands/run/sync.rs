@@ -27,8 +27,10 @@ pub(super) struct Synced {
     pub(super) card_id: String,
     /// The versions that are the suite's prompts, in their order.
     pub(super) versions: Vec<u32>,
-    /// The suite's cases, where the card has others too.
-    pub(super) case_ids: Option<Vec<String>>,
+    /// The suite's cases, in its order.
+    pub(super) case_ids: Vec<String>,
+    /// Whether the card has no others.
+    pub(super) are_all: bool,
     /// What was changed, for people.
     pub(super) notes: Vec<String>,
 }
@@ -51,8 +53,7 @@ pub(super) async fn card_and_cases(api: &Api, suite: &Suite) -> Result<Synced, C
         notes.push(format!("cases: {} added, {} changed", import.added, import.changed));
     }
     let are_all = u64::try_from(import.case_ids.len()).is_ok_and(|count| count == import.case_count);
-    let case_ids = if are_all { None } else { Some(import.case_ids) };
-    Ok(Synced { card_id: card.id, versions, case_ids, notes })
+    Ok(Synced { card_id: card.id, versions, case_ids: import.case_ids, are_all, notes })
 }
 
 /// The versions of a card that are a suite's prompts: those that it has, and new ones for those that it has not.
@@ -149,6 +150,7 @@ fn difference(wanted: &SuiteCard, card: &Card, file: &str) -> CardChange {
     CardChange {
         title: None,
         prompt,
+        model: None,
         description: other(wanted.description.as_ref(), &card.description),
         category: other(wanted.category.as_ref(), &card.category),
         tags: other(wanted.tags.as_ref(), &card.tags),
@@ -161,6 +163,7 @@ fn new_card(card: &SuiteCard) -> NewCard {
     NewCard {
         title: card.title.clone(),
         prompt: card.prompt.clone(),
+        model: None,
         description: card.description.clone(),
         category: card.category.clone(),
         tags: card.tags.clone(),
@@ -208,11 +211,19 @@ fn pages(cases: &[SuiteCase]) -> Vec<&[SuiteCase]> {
 mod tests {
     use super::*;
     use crate::suite::error::Place;
+    use crate::suite::only::Only;
 
     fn case(bytes: usize) -> SuiteCase {
         let mut draft = pcs_domain::prompt_card::CaseDraft::default();
         draft.input.insert("text".to_owned(), "x".repeat(bytes).into());
-        SuiteCase { draft, subject: None, number: 1, file: "cases.jsonl".into(), place: Place::default() }
+        SuiteCase {
+            draft,
+            subject: None,
+            number: 1,
+            file: "cases.jsonl".into(),
+            place: Place::default(),
+            only: Only::default(),
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn run(status: &str) -> Value {
 
 fn regressed() -> Value {
     let cases = json!({ "compared": 2, "only_in_baseline": 0, "only_in_candidate": 0, "changed": 0, "unanswered": 0 });
-    let arm = json!({ "baseline": { "version": 1, "model": "a" }, "candidate": { "version": 2, "model": "a" }, "cases": cases,
+    let arm = json!({ "run_id": RUN, "baseline": { "version": 1, "model": "a" }, "candidate": { "version": 2, "model": "a" }, "cases": cases,
         "verdict": { "is": "regressed", "more_repeats": null }, "metrics": [], "regressions": [], "improvements": [] });
     json!({ "run_id": RUN, "baseline_run_id": BEFORE, "final_results": true, "comparisons": [arm] })
 }

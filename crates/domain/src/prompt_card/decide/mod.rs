@@ -2,6 +2,7 @@
 
 mod cases;
 mod labels;
+mod revise;
 mod schema;
 
 use serde_json::{Map, Value};
@@ -9,13 +10,13 @@ use serde_json::{Map, Value};
 use super::details;
 use super::test_case::CaseDraft;
 use super::{
-    Archived, Card, CaseSchema, Created, Described, PromptCard, PromptCardEvent as Event, Published, Restored, Revised,
-    Tagged, Unpublished,
+    Archived, Card, CaseSchema, Created, PromptCard, PromptCardEvent as Event, Published, Restored, Tagged, Unpublished,
 };
 use crate::aggregate::RejectionCode;
 use crate::assertion::Assertion;
 use crate::ids::{ActorId, PromptCardId, TestCaseId};
 use crate::limits;
+use crate::model::ModelSpec;
 
 /// What somebody wants to happen to a card.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +121,8 @@ pub struct Create {
     pub description: String,
     /// The template.
     pub prompt: String,
+    /// The model that it is written for, with its parameters.
+    pub model: Option<ModelSpec>,
     /// At most 100 characters; empty for none.
     pub category: String,
     /// In any order, duplicates allowed.
@@ -137,6 +140,8 @@ pub struct Create {
 pub struct Revise {
     /// A new template.
     pub prompt: Option<String>,
+    /// Another model that the newest version is written for; an inner none takes it away.
+    pub model: Option<Option<ModelSpec>>,
     /// A new title.
     pub title: Option<String>,
     /// A new description.
@@ -241,6 +246,18 @@ pub enum PromptCardRejection {
         /// The newest version.
         latest: u32,
     },
+    /// Nobody says which model is to run.
+    #[error("the run names no models, and version {version} is written for none: name models, or give the version one")]
+    NoModel {
+        /// The version.
+        version: u32,
+    },
+    /// Nobody says which of several models is to run.
+    #[error("the run names no models, and version {version} is written for another than those before it: name models")]
+    OtherModel {
+        /// The version.
+        version: u32,
+    },
     /// The card has no such label.
     #[error("the card has no label {label:?}")]
     NoSuchLabel {
@@ -286,6 +303,7 @@ impl RejectionCode for PromptCardRejection {
             Self::InvalidLabel { .. } => "invalid_label",
             Self::LabelIsProtected { .. } | Self::HasProtectedLabel { .. } => "label_protected",
             Self::NoSuchVersion { .. } => "version_not_found",
+            Self::NoModel { .. } | Self::OtherModel { .. } => "no_model",
             Self::NoSuchLabel { .. } => "label_not_found",
             Self::NoSuchCase { .. } => "case_not_found",
             Self::Shredded { .. } => "subject_shredded",
@@ -311,7 +329,7 @@ pub(super) fn decide(state: &PromptCard, command: PromptCardCommand) -> Decision
 fn decide_active(card: &Card, command: PromptCardCommand) -> Decision {
     match command {
         PromptCardCommand::Create(_) => Err(PromptCardRejection::AlreadyExists),
-        PromptCardCommand::Revise(revise) => revised(card, revise),
+        PromptCardCommand::Revise(revise) => revise::revised(card, revise),
         PromptCardCommand::Tag { tags } => {
             let tags = details::tags(tags)?;
             Ok(changed(tags != card.tags, Event::Tagged(Tagged { tags })))
@@ -354,42 +372,11 @@ fn created(create: Create) -> Decision {
         title: create.title,
         description: create.description,
         prompt: create.prompt,
+        model: create.model,
         category: create.category,
         tags: details::tags(create.tags)?,
         metadata: create.metadata,
         is_public: create.is_public,
         created_by: create.created_by,
     })])
-}
-
-fn revised(card: &Card, revise: Revise) -> Decision {
-    let described = Described {
-        title: revise.title.unwrap_or_else(|| card.title.clone()),
-        description: revise.description.unwrap_or_else(|| card.description.clone()),
-        category: revise.category.unwrap_or_else(|| card.category.clone()),
-        metadata: revise.metadata.unwrap_or_else(|| card.metadata.clone()),
-    };
-    details::title(&described.title)?;
-    if described.title != card.title {
-        labels::findable(card, revise.may_move_protected)?;
-    }
-    details::long_text("description", &described.description, limits::DESCRIPTION_BYTES_MAX)?;
-    details::text("category", &described.category, limits::CATEGORY_CHARS_MAX)?;
-    details::metadata(&described.metadata)?;
-    details::long_text("message", &revise.message, limits::MESSAGE_BYTES_MAX)?;
-    let differs = described.title != card.title
-        || described.description != card.description
-        || described.category != card.category
-        || described.metadata != card.metadata;
-    let mut events = changed(differs, Event::Described(described));
-    if let Some(tags) = revise.tags {
-        let tags = details::tags(tags)?;
-        events.extend(changed(tags != card.tags, Event::Tagged(Tagged { tags })));
-    }
-    if let Some(prompt) = revise.prompt.filter(|prompt| card.prompts.get(&card.latest_version()) != Some(prompt)) {
-        details::prompt(&prompt)?;
-        let version = card.latest_version().saturating_add(1);
-        events.push(Event::Revised(Revised { version, prompt, message: revise.message, author: revise.author }));
-    }
-    Ok(events)
 }

@@ -3,11 +3,13 @@
 use pcs_domain::ids::{TestCaseId, TestRunId};
 use pcs_projections::comparison::{Alignment, Arm, ArmComparison, Cause, ChangedCase, Repeats};
 use pcs_projections::repeats::{ArmRepeats, FlakyCase};
+use pcs_projections::run_metrics::{ArmMetrics, NamedMetric};
 use pcs_statistics::{Better, Metric, Pair, Sample, Test, Verdict, compare};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::routes::comparison::{Answer, RepeatsAnswer};
+use crate::routes::run_metrics;
 
 pub(super) fn rows() -> Vec<(&'static str, Value)> {
     let run_id = TestRunId(Uuid::nil());
@@ -16,6 +18,7 @@ pub(super) fn rows() -> Vec<(&'static str, Value)> {
     let case_id = TestCaseId(Uuid::nil());
     let changed = ChangedCase { case_id, case_name: None, baseline: repeats, candidate: repeats, cause: Cause::Output };
     let comparison = ArmComparison {
+        run_id: TestRunId(Uuid::nil()),
         baseline: arm.clone(),
         candidate: arm.clone(),
         cases: Alignment::default(),
@@ -37,7 +40,12 @@ pub(super) fn rows() -> Vec<(&'static str, Value)> {
         flaky_cases: 0,
         flakiest: Vec::new(),
     };
+    let named = json!(NamedMetric { name: String::new(), count: 1, sum: 1.0, mean: 1.0 });
+    let of_metrics = ArmMetrics { arm: arm.clone(), answers: 1, metrics: Vec::new() };
     vec![
+        ("NamedMetric", named),
+        ("ArmMetrics", json!(of_metrics)),
+        ("RunMetrics", json!(run_metrics::Answer { run_id, arms: Vec::new() })),
         ("RunComparison", serde_json::to_value(answer).unwrap()),
         ("Arm", serde_json::to_value(arm).unwrap()),
         ("ArmComparison", serde_json::to_value(comparison).unwrap()),

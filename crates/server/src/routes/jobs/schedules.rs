@@ -77,8 +77,12 @@ pub(crate) struct Answer<'a> {
 #[utoipa::path(post, path = "/schedules", tag = "schedules", request_body = NewSchedule,
     responses((status = 201, body = ScheduleAnswer, description = "The schedule")))]
 async fn create(State(state): State<AppState>, command: Command<NewSchedule>) -> Result<Response, Problem> {
-    let Command { body, principal, context, .. } = command;
+    let Command { mut body, principal, context, .. } = command;
     authorize(&principal, Action::StartRun)?;
+    if !body.run.take_skips().is_empty() {
+        let message = "runs of a schedule leave nothing out: their versions and cases may be others each time";
+        return Err(Problem::unprocessable("invalid_skip", message).field("run.skips", message));
+    }
     let id = ScheduleId(Uuid::new_v5(&context.command_id.0, b"schedule"));
     let run = body.run.into_template();
     let card = state.store().load::<PromptCard>(principal.tenant, run.card_id.0).await?;

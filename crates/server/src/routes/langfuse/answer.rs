@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pcs_domain::Timestamp;
+use pcs_domain::model::ModelSpec;
 use pcs_domain::prompt_card::LATEST;
 use pcs_projections::card_list::PromptRow;
 use serde::Serialize;
@@ -35,12 +36,22 @@ impl Prompt {
             name: card.title,
             version: version.version,
             content: Content::of(version.prompt),
-            config: card.metadata,
+            config: config(card.metadata, version.model),
             tags: card.tags,
             commit_message: Some(version.message).filter(|message| !message.is_empty()),
             resolution_graph: None,
         }
     }
+}
+
+/// The team's own fields, and the model of the version with its parameters, as Langfuse's users write them.
+fn config(metadata: Map<String, Value>, model: Option<ModelSpec>) -> Map<String, Value> {
+    let mut config = metadata;
+    let Some(model) = model else { return config };
+    let params = serde_json::to_value(&model.params).ok();
+    config.extend(params.and_then(|params| params.as_object().cloned()).unwrap_or_default());
+    config.insert("model".to_owned(), Value::String(model.id));
+    config
 }
 
 /// A prompt in the list.

@@ -32,6 +32,7 @@ fn event() -> PromptCardEvent {
     PromptCardEvent::Revised(Revised {
         version: 2,
         prompt: "x".repeat(PAYLOAD_BYTES - PAYLOAD_FRAME_BYTES),
+        model: None,
         message: String::new(),
         author: ActorId(Uuid::nil()),
     })

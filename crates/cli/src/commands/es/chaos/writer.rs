@@ -70,6 +70,7 @@ pub(super) async fn prepare(store: &Store, namespace: Uuid) -> Result<(), CliErr
             title: format!("Chaos {number}"),
             description: String::new(),
             prompt: "{{question}}".to_owned(),
+            model: None,
             category: String::new(),
             tags: Vec::new(),
             metadata: serde_json::Map::new(),

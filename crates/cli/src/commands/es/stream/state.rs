@@ -7,6 +7,7 @@ use pcs_domain::job::Job;
 use pcs_domain::job_policy::JobPolicy;
 use pcs_domain::prompt_card::PromptCard;
 use pcs_domain::regrade::Regrade;
+use pcs_domain::review::Review;
 use pcs_domain::schedule::Schedule;
 use pcs_domain::test_run::TestRun;
 use pcs_domain::{Aggregate, Category, Timestamp};
@@ -133,6 +134,7 @@ async fn fold(
         Category::Schedule => load::<Schedule>(store, tenant, stream, version).await?,
         Category::Job => load::<Job>(store, tenant, stream, version).await?,
         Category::Regrade => load::<Regrade>(store, tenant, stream, version).await?,
+        Category::Review => load::<Review>(store, tenant, stream, version).await?,
     };
     Ok(Folded { stream: name, version, state })
 }
