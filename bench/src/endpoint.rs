@@ -82,10 +82,10 @@ pub(crate) fn start(latency: Duration) -> anyhow::Result<(String, Arc<Asked>)> {
 async fn serve(stream: TcpStream, latency: Duration, asked: Arc<Asked>) {
     drop(stream.set_nodelay(true));
     let mut stream = BufReader::new(stream);
-    while let Ok(prompt) = request(&mut stream).await {
+    while let Ok((prompt, streamed)) = request(&mut stream).await {
         asked.begin(&prompt);
         tokio::time::sleep(latency).await;
-        let answer = answer(&prompt);
+        let answer = if streamed { streamed_answer(&prompt) } else { answer(&prompt) };
         asked.end();
         if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
             return;
@@ -93,8 +93,8 @@ async fn serve(stream: TcpStream, latency: Duration, asked: Arc<Asked>) {
     }
 }
 
-/// The last message of a chat.
-async fn request(stream: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
+/// The last message of a chat, and whether the answer is wanted piece by piece.
+async fn request(stream: &mut BufReader<TcpStream>) -> anyhow::Result<(String, bool)> {
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -113,7 +113,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
     stream.read_exact(&mut body).await?;
     let body: serde_json::Value = serde_json::from_slice(&body)?;
     let message = body["messages"].as_array().and_then(|messages| messages.last()).context("no message")?;
-    Ok(message["content"].as_str().context("no text")?.to_owned())
+    Ok((message["content"].as_str().context("no text")?.to_owned(), body["stream"] == true))
 }
 
 fn answer(prompt: &str) -> String {
@@ -125,4 +125,17 @@ fn answer(prompt: &str) -> String {
     })
     .to_string();
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The same as one piece and an end mark.
+fn streamed_answer(prompt: &str) -> String {
+    let piece = |delta: serde_json::Value, ending: Option<&str>| {
+        let choice = serde_json::json!({ "index": 0, "delta": delta, "finish_reason": ending });
+        serde_json::json!({ "id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice] })
+    };
+    let text = piece(serde_json::json!({ "role": "assistant", "content": prompt }), None);
+    let mut last = piece(serde_json::json!({}), Some("stop"));
+    last["usage"] = serde_json::json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 });
+    let body = format!("data: {text}\n\ndata: {last}\n\ndata: [DONE]\n\n");
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }

@@ -172,7 +172,7 @@ async fn a_review_is_done_from_the_command_line() {
     let opened = ran(&system, &["review", "open", "last", "--score", "right=yes|no", "--only", "failed"]).await;
     assert_eq!(opened, format!("the review of run {run} is open, with 2 answers\n"));
     let shown = ran(&system, &["review", "next", &run]).await;
-    assert!(shown.starts_with("case ") && shown.ends_with("recorded: failed\n"), "{shown}");
+    assert!(shown.contains(", version 1\n") && shown.ends_with("recorded: failed\n"), "{shown}");
     let next: Value = serde_json::from_str(&ran(&system, &["review", "next", &run, "--json"]).await).expect("JSON");
     let id = next["execution_id"].as_str().expect("an id");
     ran(&system, &["review", "score", &run, id, "right=no", "--comment", "so it is"]).await;

@@ -117,7 +117,9 @@ impl Show {
             review["answers"] = Value::Array(items);
             return output.json(&review);
         }
-        output.line(&format!("review of run {run}: {} {}", state(&review), plain_line(text(&review["title"]))))?;
+        let title = text(&review["title"]);
+        let title = if title.is_empty() { String::new() } else { format!(", {}", plain_line(title)) };
+        output.line(&format!("review of run {run}: {}{title}", state(&review)))?;
         output.line(&format!(
             "{} of {} answers done by {} each: {} scores given, {} to come from who has taken one",
             review["done"], review["items"], review["reviewers_per_item"], review["scored"], review["assigned"]
@@ -152,7 +154,7 @@ impl Next {
         }
         let review = api.show(&["runs", run, "review"], &[]).await?;
         let name = execution["case_name"].as_str().unwrap_or_else(|| text(&execution["case_id"]));
-        output.line(&format!("case {}, version {}", plain_line(name), execution["version"]))?;
+        output.line(&format!("{}, version {}", plain_line(name), execution["version"]))?;
         for (variable, value) in execution["input"].as_object().into_iter().flatten() {
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             output.line(&format!("{}: {}", plain_line(variable), plain_text(&shown)))?;
@@ -237,7 +239,7 @@ mod tests {
         let (mut output, out, err) = captured();
         let next = Next { run: RUN.to_owned(), json: false };
         next.against(&server.api(), &mut output).await.unwrap();
-        assert_eq!(out.text(), "case robe, version 2\nq: how many?\n\n3\n\n");
+        assert_eq!(out.text(), "robe, version 2\nq: how many?\n\n3\n\n");
         assert_eq!(err.text(), format!("score it: pcs review score {RUN} e1 right=…\n"));
         assert_eq!(server.lines()[0], format!("POST /api/v1/runs/{RUN}/review/next"));
     }
